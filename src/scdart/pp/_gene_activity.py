@@ -1,0 +1,360 @@
+"""The gene-activity prior: which peaks may regulate which genes, from positions on the genome."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scdart._constants import ATAC, GENE_ACTIVITY, RNA
+
+from ._annotation import chromosome_key, peak_intervals, read_annotation
+from ._links import gene_domains, link_peaks, match_genes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from os import PathLike
+
+    from anndata import AnnData
+    from mudata import MuData
+
+logger = logging.getLogger(__name__)
+
+
+def gene_activity(
+    mdata: MuData,
+    annotation: str | PathLike[str] | pd.DataFrame,
+    *,
+    upstream: int = 2000,
+    downstream: int = 0,
+    include_gene_body: bool = True,
+    decay: float | None = None,
+    gene_name_key: str = "gene_name",
+    gene_id_key: str = "gene_id",
+    atac_mod: str = ATAC,
+    rna_mod: str = RNA,
+    key_added: str = GENE_ACTIVITY,
+    copy: bool = False,
+) -> MuData | None:
+    r"""Link peaks to genes by their positions: the prior of the gene-activity module.
+
+    A peak is linked to every gene whose domain it overlaps by at least one base. The domain of a gene is its body with
+    `upstream` bases before its start and `downstream` bases after its end, both as the gene is read: upstream of a gene
+    on the minus strand is at larger coordinates.
+
+    Parameters
+    ----------
+    mdata
+        Annotated data with an RNA modality (features are genes) and an ATAC modality (features are peaks). Peak
+        coordinates, 0-based and half-open as in BED, are taken from the columns `chrom`, `start` and `end` of the
+        modality's `var`, or their usual synonyms (`chr`, `seqnames`, `chromStart`, ...). Without such columns they are
+        parsed from names such as `chr1:100-200`, `chr1-100-200` or `chr1_100_200`.
+    annotation
+        Where genes are: a BED file (name in column 4; strand in column 6, or in column 5 if there is no score), a GTF
+        file (rows of genes; of transcripts or exons where the file lists no genes), either of them gzipped or not, or a
+        table with the columns `chrom`, `start`, `end` (0-based, half-open), `strand` and `gene_name`, or their usual
+        synonyms. A gene may occur several times: the links of all its intervals are joined.
+    upstream
+        Bases before the gene that belong to its domain.
+    downstream
+        Bases after the gene that belong to its domain.
+    include_gene_body
+        Whether the domain includes the gene body. If not, it is a window around the transcription start site: the first
+        base of the gene with `upstream` bases before and `downstream` bases after it.
+    decay
+        Length in bases over which a link loses its weight. Peaks outside the domain are then linked too, with the
+        weight :math:`e^{-d / \mathrm{decay}}`, where :math:`d` is the number of bases between peak and domain. Links
+        of weight below 0.01, which are :math:`4.6 \cdot \mathrm{decay}` away, are left out. By default, links have
+        weight 1 and end with the domain.
+    gene_name_key
+        GTF attribute or column of the table with the names of the genes. They are matched to the names of the RNA
+        features, without the version of Ensembl identifiers.
+    gene_id_key
+        GTF attribute or column of the table with the identifiers of the genes. RNA features that match no name are
+        matched to these.
+    atac_mod
+        Name of the ATAC modality.
+    rna_mod
+        Name of the RNA modality.
+    key_added
+        Name of the slots to write.
+    copy
+        Whether to return a copy instead of writing to `mdata`.
+
+    Returns
+    -------
+    `None`, or the copy with `copy=True`. Written to the ATAC modality:
+
+    `varm[key_added]`
+        The prior, sparse (CSR, float32), of shape (n_peaks, n_genes).
+    `uns[key_added]`
+        `"genes"`: names of the columns, in the order of the RNA modality's `var_names`. `"params"`: how it was made.
+
+    Raises
+    ------
+    KeyError
+        A modality or a column is missing.
+    ValueError
+        Peaks are not intervals, names are not unique, `mdata` is a view, or no peak can be linked to any gene.
+
+    Notes
+    -----
+    scDART keeps one gene for each peak, the nearest, and leaves ties open :cite:p:`Zhang2022`. Here a peak in the
+    domains of two genes is linked to both, since the module learns which of them it regulates. The decay is that of the
+    gene scores of ArchR :cite:p:`Granja2021`, without their constant term.
+
+    Example
+    -------
+    >>> import anndata as ad, mudata as md, numpy as np, pandas as pd, scdart
+    >>> rna = ad.AnnData(np.ones((4, 2)), var=pd.DataFrame(index=["Sox2", "Pax6"]))
+    >>> peaks = ["chr1:2500-3000", "chr1:6000-6500", "chr2:12500-13000"]
+    >>> atac = ad.AnnData(np.ones((5, 3)), var=pd.DataFrame(index=peaks))
+    >>> rna.obs_names, atac.obs_names = list("abcd"), list("efghi")
+    >>> mdata = md.MuData({"rna": rna, "atac": atac})
+    >>> genes = pd.DataFrame(
+    ...     {
+    ...         "chrom": ["chr1", "chr2"],
+    ...         "start": [4000, 10000],
+    ...         "end": [6000, 11000],
+    ...         "strand": ["+", "-"],
+    ...         "gene_name": ["Sox2", "Pax6"],
+    ...     }
+    ... )
+    >>> scdart.pp.gene_activity(mdata, genes)
+    >>> mdata["atac"].varm["gene_activity"].toarray()
+    array([[1., 0.],
+           [0., 0.],
+           [0., 1.]], dtype=float32)
+    """
+    rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
+    for name, bases in {"upstream": upstream, "downstream": downstream}.items():
+        if bases < 0:
+            raise ValueError(f"{name}={bases} is negative: pass a number of bases, whatever the strand.")
+    if decay is not None and not 0 < decay < math.inf:
+        raise ValueError(f"decay={decay} is not a positive number of bases: pass decay=None for weights of 1.")
+    peaks = peak_intervals(atac.var, f"mdata.mod[{atac_mod!r}].var")
+    intervals = read_annotation(annotation, gene_name_key=gene_name_key, gene_id_key=gene_id_key)
+
+    matched = match_genes(intervals, rna.var_names)
+    domains = gene_domains(matched, upstream=upstream, downstream=downstream, include_gene_body=include_gene_body)
+    prior = link_peaks(peaks, domains, decay, shape=(atac.n_vars, rna.n_vars))
+    located = chromosome_key(peaks["chrom"]).isin(chromosome_key(intervals["chrom"]).unique())
+    if prior.nnz == 0:
+        reason = _why_no_links(peaks, bool(located.any()), intervals, domains, rna.var_names)
+        raise ValueError(
+            f"No peak of mdata.mod[{atac_mod!r}] can be linked to a gene of mdata.mod[{rna_mod!r}]: {reason}"
+        )
+
+    absent = rna.var_names.delete(matched["gene"].unique())
+    _warn(len(absent), rna.n_vars, f"genes of mdata.mod[{rna_mod!r}] are not in the annotation", absent)
+    elsewhere = peaks.loc[~located, "chrom"]
+    what = f"peaks of mdata.mod[{atac_mod!r}] are on chromosomes that are not in the annotation"
+    _warn(len(elsewhere), atac.n_vars, what, elsewhere.unique())
+    if upstream != downstream or not include_gene_body:
+        unstranded = matched.loc[matched["strand"] == ".", "name"]
+        _warn(len(unstranded), len(matched), "intervals of genes have no strand and are taken to be on '+'", unstranded)
+    params: dict[str, Any] = {"upstream": upstream, "downstream": downstream, "include_gene_body": include_gene_body}
+    if decay is not None:
+        params["decay"] = decay
+    return _store(mdata, prior, rna.var_names, params, atac_mod, key_added, copy=copy)
+
+
+def set_gene_activity(
+    mdata: MuData,
+    matrix: sp.sparray | sp.spmatrix | np.ndarray | pd.DataFrame,
+    *,
+    peaks: Sequence[str] | pd.Index | None = None,
+    genes: Sequence[str] | pd.Index | None = None,
+    atac_mod: str = ATAC,
+    rna_mod: str = RNA,
+    key_added: str = GENE_ACTIVITY,
+    copy: bool = False,
+) -> MuData | None:
+    """Use a ready-made matrix as the prior of the gene-activity module.
+
+    Parameters
+    ----------
+    mdata
+        Annotated data with an RNA modality (features are genes) and an ATAC modality (features are peaks).
+    matrix
+        Weights >= 0 of shape (n_peaks, n_genes), sparse or dense. A table is aligned by its labels: peaks and genes
+        that it does not have get no links, those that `mdata` does not have are left out.
+    peaks
+        Names of the rows of `matrix`, to align them. By default the index of a table, and else the peaks of the ATAC
+        modality in their order.
+    genes
+        Names of the columns of `matrix`, to align them. By default the columns of a table, and else the genes of the
+        RNA modality in their order.
+    atac_mod
+        Name of the ATAC modality.
+    rna_mod
+        Name of the RNA modality.
+    key_added
+        Name of the slots to write.
+    copy
+        Whether to return a copy instead of writing to `mdata`.
+
+    Returns
+    -------
+    `None`, or the copy with `copy=True`. Written to the ATAC modality:
+
+    `varm[key_added]`
+        The prior, sparse (CSR, float32), of shape (n_peaks, n_genes).
+    `uns[key_added]`
+        `"genes"`: names of the columns, in the order of the RNA modality's `var_names`.
+
+    Raises
+    ------
+    KeyError
+        A modality is missing.
+    ValueError
+        The matrix has another shape or orientation, holds values that are not weights, or has no link between the peaks
+        and the genes of `mdata`; names are not unique; or `mdata` is a view.
+
+    Example
+    -------
+    >>> import anndata as ad, mudata as md, numpy as np, pandas as pd, scdart
+    >>> rna = ad.AnnData(np.ones((4, 2)), var=pd.DataFrame(index=["Sox2", "Pax6"]))
+    >>> atac = ad.AnnData(np.ones((5, 3)), var=pd.DataFrame(index=["p1", "p2", "p3"]))
+    >>> rna.obs_names, atac.obs_names = list("abcd"), list("efghi")
+    >>> mdata = md.MuData({"rna": rna, "atac": atac})
+    >>> scdart.pp.set_gene_activity(mdata, np.array([[0, 1], [1, 0], [0, 0]]), genes=["Pax6", "Sox2"])
+    >>> mdata["atac"].varm["gene_activity"].toarray()
+    array([[1., 0.],
+           [0., 1.],
+           [0., 0.]], dtype=float32)
+    """
+    rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
+    rows, columns = atac.var_names, rna.var_names
+    if isinstance(matrix, pd.DataFrame):
+        peaks = matrix.index if peaks is None else peaks
+        genes = matrix.columns if genes is None else genes
+        all_sparse = len(matrix.columns) > 0 and all(isinstance(dtype, pd.SparseDtype) for dtype in matrix.dtypes)
+        # pandas-stubs do not describe the accessor
+        matrix = matrix.sparse.to_coo() if all_sparse else matrix.to_numpy()  # type: ignore[attr-defined]
+    given_rows = rows if peaks is None else pd.Index(peaks)
+    given_columns = columns if genes is None else pd.Index(genes)
+    for given, axis in ((given_rows, "peaks"), (given_columns, "genes")):
+        _check_unique(given, f"the names of the {axis} of matrix")
+    weights = sp.coo_matrix(matrix, dtype=np.float32)
+    _check_orientation(weights.shape, given_rows, given_columns, rows, columns)
+    invalid = ~(np.isfinite(weights.data) & (weights.data >= 0))
+    if invalid.any():
+        raise ValueError(
+            f"matrix holds {weights.data[invalid][0]}: the weights of links must be finite and not negative."
+        )
+
+    row, column = rows.get_indexer(given_rows)[weights.row], columns.get_indexer(given_columns)[weights.col]
+    kept = (row >= 0) & (column >= 0)
+    prior = sp.csr_matrix((weights.data[kept], (row[kept], column[kept])), shape=(len(rows), len(columns)))
+    prior.eliminate_zeros()
+    if prior.nnz == 0:
+        raise ValueError(
+            f"matrix has no link between the peaks of mdata.mod[{atac_mod!r}] and the genes of mdata.mod[{rna_mod!r}]: "
+            "all these weights are 0. Pass a matrix with weights above 0 for these peaks and genes."
+        )
+    for given, wanted, what in (
+        (given_rows, rows, f"peaks of mdata.mod[{atac_mod!r}]"),
+        (given_columns, columns, f"genes of mdata.mod[{rna_mod!r}]"),
+    ):
+        absent = wanted[~wanted.isin(given)]
+        _warn(len(absent), len(wanted), f"{what} are not in matrix", absent)
+    return _store(mdata, prior, columns, {}, atac_mod, key_added, copy=copy)
+
+
+def _modalities(mdata: MuData, rna_mod: str, atac_mod: str, *, copy: bool) -> tuple[AnnData, AnnData]:
+    for argument, name in {"rna_mod": rna_mod, "atac_mod": atac_mod}.items():
+        if name not in mdata.mod:
+            raise KeyError(f"{argument}={name!r} is not a modality of mdata, which has {list(mdata.mod)}")
+        _check_unique(mdata.mod[name].var_names, f"mdata.mod[{name!r}].var_names")
+    if mdata.is_view and not copy:
+        raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
+    return mdata.mod[rna_mod], mdata.mod[atac_mod]
+
+
+def _check_unique(names: pd.Index, what: str) -> None:
+    repeated = names[names.duplicated()].unique()
+    if len(repeated):
+        raise ValueError(
+            f"{what} must be unique, but {len(repeated):,} occur more than once: {_examples(repeated)}. Remove the "
+            "repeats, or rename them with var_names_make_unique()."
+        )
+
+
+def _check_orientation(
+    shape: tuple[int, ...], given_rows: pd.Index, given_columns: pd.Index, rows: pd.Index, columns: pd.Index
+) -> None:
+    expected = (len(given_rows), len(given_columns))
+    labels_swapped = given_rows.isin(columns).any() and given_columns.isin(rows).any()
+    if labels_swapped or shape == expected[::-1] != expected:
+        raise ValueError(f"matrix of shape {shape} is genes x peaks: transpose it, peaks are rows and genes columns.")
+    if shape != expected:
+        raise ValueError(f"matrix has the shape {shape}, not {expected}: one row a peak and one column a gene.")
+    for given, wanted, what in ((given_rows, rows, "peaks"), (given_columns, columns, "genes")):
+        if not given.isin(wanted).any():
+            raise ValueError(
+                f"None of the {what} of matrix is in mdata: {_examples(given)} against {_examples(wanted)}. Rename "
+                "them to match."
+            )
+
+
+def _store(
+    mdata: MuData,
+    prior: sp.csr_matrix,
+    genes: pd.Index,
+    params: dict[str, Any],
+    atac_mod: str,
+    key_added: str,
+    *,
+    copy: bool,
+) -> MuData | None:
+    prior.sort_indices()
+    n_peaks, n_genes = (np.count_nonzero(prior.getnnz(axis=axis)) for axis in (1, 0))
+    logger.info(
+        "%s links between %s of %s peaks and %s of %s genes",
+        *(f"{count:,}" for count in (prior.nnz, n_peaks, prior.shape[0], n_genes, prior.shape[1])),
+    )
+    target = mdata.copy() if copy else mdata
+    target.mod[atac_mod].varm[key_added] = prior
+    target.mod[atac_mod].uns[key_added] = {"genes": genes.to_numpy(dtype=object, copy=True), "params": params}
+    return target if copy else None
+
+
+def _why_no_links(
+    peaks: pd.DataFrame, any_located: bool, intervals: pd.DataFrame, domains: pd.DataFrame, genes: pd.Index
+) -> str:
+    if domains.empty:
+        annotated = pd.unique(intervals[["name", "id"]].head(3).to_numpy().ravel())
+        return (
+            f"none of the genes is in the annotation ({_examples(genes)} against {_examples(annotated)}). Use an "
+            "annotation of the same species, and say with gene_name_key or gene_id_key where it names them."
+        )
+    if not any_located:
+        return (
+            f"none of the chromosomes of the peaks is in the annotation ({_examples(peaks['chrom'].unique())} against "
+            f"{_examples(intervals['chrom'].unique())}). Use an annotation with the same names of chromosomes."
+        )
+    return (
+        f"no peak overlaps the domain of a gene ({_examples(_region_names(peaks))} against "
+        f"{_examples(_region_names(domains))}). Use an annotation of the genome that the peaks were called on, or "
+        "widen the domains with upstream, downstream or decay."
+    )
+
+
+def _region_names(intervals: pd.DataFrame) -> pd.Series:
+    return intervals["chrom"] + ":" + intervals["start"].astype(str) + "-" + intervals["end"].astype(str)
+
+
+def _examples(names: Iterable[object], n: int = 5) -> str:
+    listed = list(names)
+    return ", ".join(repr(str(name)) for name in listed[:n]) + (", ..." if len(listed) > n else "")
+
+
+def _warn(count: int, total: int, what: str, examples: Iterable[object]) -> None:
+    if count:
+        warnings.warn(f"{count:,} of {total:,} {what}: {_examples(examples)}", UserWarning, stacklevel=3)
