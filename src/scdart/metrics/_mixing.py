@@ -1,0 +1,214 @@
+"""How well the modalities mix in the latent space, cell by cell and branch by branch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.neighbors import NearestNeighbors
+
+from ._checks import check_clouds, check_count, check_labels
+from ._distances import squared_distance_blocks
+from ._scib import import_scib
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+def alignment_score(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int | None = None, random_state: int = 0) -> float:
+    r"""Alignment score of two modalities: how little a cell's neighbourhood prefers its own modality.
+
+    .. math::
+        1 - \frac{\bar x - k/N}{k - k/N}
+
+    where :math:`\bar x` is the mean number of cells of the same modality among the k nearest neighbours of a cell (the
+    cell itself left out) and N = 2 modalities. The larger modality is first sampled down to the size of the smaller.
+    0 is full separation, 1 the mixing expected by chance; mates that sit closer than chance can lift it above 1.
+
+    Parameters
+    ----------
+    z_rna
+        Latent coordinates of RNA cells, cells x dimensions. The cells of the two modalities need not correspond.
+    z_atac
+        Latent coordinates of ATAC cells, cells x dimensions.
+    k
+        Number of neighbours; by default a tenth of the cells compared.
+    random_state
+        Seed of the sampling; has no effect on modalities of equal size.
+
+    Returns
+    -------
+    The score. Memory is linear in the cells, time quadratic.
+
+    Raises
+    ------
+    ValueError
+        If the dimensions differ, a value is NaN or infinite, or ``k`` exceeds the number of other cells compared.
+
+    References
+    ----------
+    Butler, Hoffman, Smibert, Papalexi and Satija (2018), Integrating single-cell transcriptomic data across different
+    conditions, technologies, and species, Nature Biotechnology 36:411, doi:10.1038/nbt.4096.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scdart.metrics import alignment_score
+    >>> z = np.random.default_rng(0).normal(size=(400, 4))
+    >>> round(alignment_score(z[:200], z[200:]), 1)
+    1.0
+    >>> alignment_score(z[:200], z[200:] + 100)
+    0.0
+    """
+    rna, atac = check_clouds(z_rna, z_atac, ("z_rna", "z_atac"))
+    return _alignment(rna, atac, k, np.random.default_rng(random_state))
+
+
+def branch_alignment(
+    z_rna: ArrayLike,
+    branches_rna: ArrayLike,
+    z_atac: ArrayLike,
+    branches_atac: ArrayLike,
+    *,
+    k: int | None = None,
+    random_state: int = 0,
+) -> pd.DataFrame:
+    """Alignment score of every RNA branch with every ATAC branch.
+
+    Each entry is :func:`alignment_score` of the cells of one branch in RNA and one in ATAC. A good integration has
+    values near 1 where the branches are the same and near 0 elsewhere; the mean of the former minus the mean of the
+    latter says how well the lineages are kept apart.
+
+    Parameters
+    ----------
+    z_rna
+        Latent coordinates of RNA cells, cells x dimensions.
+    branches_rna
+        Branch (or cell type) of every RNA cell.
+    z_atac
+        Latent coordinates of ATAC cells, cells x dimensions.
+    branches_atac
+        Branch of every ATAC cell.
+    k
+        Number of neighbours; by default, for each pair of branches, a tenth of the cells compared.
+    random_state
+        Seed of the sampling that makes the two branches equal in size.
+
+    Returns
+    -------
+    Scores, RNA branches (index) x ATAC branches (columns).
+
+    Raises
+    ------
+    ValueError
+        If lengths or dimensions do not fit, a value is NaN, a label is missing, or ``k`` exceeds the number of other
+        cells in the comparison of some pair of branches.
+
+    References
+    ----------
+    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scdart.metrics import branch_alignment
+    >>> z = np.random.default_rng(0).normal(size=(400, 4))
+    >>> z[200:] += 100
+    >>> branch = np.repeat(["stem", "tip"], 200)
+    >>> branch_alignment(z[::2], branch[::2], z[1::2], branch[1::2]).round(1).to_numpy()
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    rna, atac = check_clouds(z_rna, z_atac, ("z_rna", "z_atac"))
+    of_rna = check_labels(branches_rna, "branches_rna", n_cells=len(rna))
+    of_atac = check_labels(branches_atac, "branches_atac", n_cells=len(atac))
+    rng = np.random.default_rng(random_state)
+    index, columns = np.unique(of_rna), np.unique(of_atac)
+    scores = [[_alignment(rna[of_rna == i], atac[of_atac == j], k, rng) for j in columns] for i in index]
+    return pd.DataFrame(scores, index=pd.Index(index, name="rna"), columns=pd.Index(columns, name="atac"))
+
+
+def modality_mixing(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int = 90) -> float:
+    r"""Integration LISI of the modalities: the effective number of modalities around a cell, scaled.
+
+    With :math:`p_i(m)` the share of modality m among the neighbours of cell i, weighted by a Gaussian of perplexity
+    k / 3,
+
+    .. math::
+        \operatorname{median}_i \frac{1}{\sum_m p_i(m)^2} - 1.
+
+    0 is full separation, 1 an even mix. With unequal numbers of cells even a perfect mix stays below 1. Computed by
+    scib-metrics on exact neighbours.
+
+    Parameters
+    ----------
+    z_rna
+        Latent coordinates of RNA cells, cells x dimensions. The cells of the two modalities need not correspond.
+    z_atac
+        Latent coordinates of ATAC cells, cells x dimensions.
+    k
+        Number of neighbours, the cell itself included, as in scib-metrics; at least 6 (a perplexity of 2).
+
+    Returns
+    -------
+    A number between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If the dimensions differ, a value is NaN or infinite, or ``k`` is out of range.
+    ModuleNotFoundError
+        If scib-metrics is not installed.
+
+    References
+    ----------
+    Korsunsky et al. (2019), Fast, sensitive and accurate integration of single-cell data with Harmony, Nature Methods
+    16:1289, doi:10.1038/s41592-019-0619-0; scaled as in Luecken et al. (2022), Nature Methods 19:41,
+    doi:10.1038/s41592-021-01336-8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scdart.metrics import modality_mixing
+    >>> z = np.random.default_rng(0).normal(size=(400, 4))
+    >>> modality_mixing(z[:200], z[200:]) > 0.8
+    True
+    >>> modality_mixing(z[:200], z[200:] + 100)
+    0.0
+    """
+    rna, atac = check_clouds(z_rna, z_atac, ("z_rna", "z_atac"))
+    n = len(rna) + len(atac)
+    check_count(k, "k", minimum=6, maximum=n, of="all cells")
+    z = np.concatenate([rna, atac])
+    distances, indices = NearestNeighbors(n_neighbors=k).fit(z).kneighbors(z)
+    neighbors = import_scib("scib_metrics.nearest_neighbors").NeighborsResults(indices=indices, distances=distances)
+    return float(import_scib().ilisi_knn(neighbors, _modality(len(rna), len(atac))))
+
+
+def _modality(n_rna: int, n_atac: int) -> NDArray[np.intp]:
+    """Modality of the rows of RNA cells stacked on ATAC cells."""
+    return np.repeat([0, 1], [n_rna, n_atac])
+
+
+def _alignment(rna: NDArray, atac: NDArray, k: int | None, rng: np.random.Generator) -> float:
+    n = min(len(rna), len(atac))
+    if k is None:
+        k = max(1, round(0.1 * 2 * n))
+    check_count(k, "k", maximum=2 * n - 1, of="the other cells compared after sampling to equal numbers")
+    z = np.concatenate([z if len(z) == n else rng.choice(z, n, replace=False) for z in (rna, atac)])
+    n_same = _same_modality_neighbors(z, _modality(n, n), k).mean()
+    return float(1 - (n_same - k / 2) / (k - k / 2))
+
+
+def _same_modality_neighbors(z: NDArray, modality: NDArray, k: int) -> NDArray[np.float64]:
+    """Count, per cell, the k nearest other cells of its own modality; ties by expectation over their random order."""
+    n_same = np.empty(len(z))
+    for rows, distance in squared_distance_blocks(z, z):
+        np.fill_diagonal(distance[:, rows], np.inf)
+        radius = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
+        same = modality[rows, None] == modality
+        closer, tied = distance < radius, distance == radius
+        share = (tied & same).sum(axis=1) / tied.sum(axis=1)
+        n_same[rows] = (closer & same).sum(axis=1) + (k - closer.sum(axis=1)) * share
+    return n_same
