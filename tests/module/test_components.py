@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from scdart.module._components import GeneActivityNetwork, ModalityBatchNorm, ProjectionNetwork
+
+torch.set_num_threads(1)
+MODALITIES = ("rna", "atac")
+#: Options of the package's own and of the published gene-activity network.
+VARIANTS = [{}, {"prior_path": False, "batch_norm": True}]
+
+
+@pytest.fixture
+def prior() -> sparse.csr_matrix:
+    return sparse.random(40, 6, density=0.1, format="csr", dtype=np.float32, random_state=0)
+
+
+@pytest.fixture
+def accessibility() -> torch.Tensor:
+    return torch.bernoulli(torch.full((64, 40), 0.2), generator=torch.Generator().manual_seed(0))
+
+
+def make_network(prior: sparse.csr_matrix, **options) -> GeneActivityNetwork:
+    torch.manual_seed(0)
+    network = GeneActivityNetwork(*prior.shape, prior.nnz, n_hidden=(8, 7), **options)
+    network.set_prior(prior)
+    return network
+
+
+def randomize(network: torch.nn.Module) -> None:
+    """Move every parameter off its special starting value."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+
+
+def test_batch_norm_keeps_statistics_per_modality() -> None:
+    torch.manual_seed(0)
+    norm = ModalityBatchNorm(3, MODALITIES)
+    batches = {"rna": torch.randn(200, 3), "atac": 5 + 2 * torch.randn(200, 3)}
+    in_training = {}
+    for _ in range(1000):  # momentum 0.01
+        in_training = {modality: norm(x, modality) for modality, x in batches.items()}
+    norm.eval()
+    for modality, x in batches.items():
+        np.testing.assert_allclose(norm.statistics[modality].running_mean, x.mean(dim=0), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(norm.statistics[modality].running_var, x.var(dim=0), rtol=1e-3)
+        # The running variance is the unbiased one, 200 / 199 of the batch's.
+        np.testing.assert_allclose(norm(x, modality).detach(), in_training[modality].detach(), atol=0.02)
+
+
+def test_batch_norm_shares_scale_and_offset() -> None:
+    norm = ModalityBatchNorm(2, MODALITIES)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([2.0, 3.0]))
+        norm.bias.copy_(torch.tensor([1.0, -1.0]))
+    assert {name for name, _ in norm.named_parameters()} == {"weight", "bias"}
+    x = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    expected = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-3) * [2, 3] + [1, -1]
+    for modality in MODALITIES:
+        np.testing.assert_allclose(norm(torch.as_tensor(x), modality).detach(), expected, atol=1e-5)
+
+
+def test_batch_norm_errors() -> None:
+    norm = ModalityBatchNorm(2, MODALITIES)
+    with pytest.raises(KeyError, match=r"'protein'.*\['atac', 'rna'\]"):
+        norm(torch.randn(4, 2), "protein")
+    with pytest.raises(ValueError, match=r"1 'rna' cell\(s\).*batch_size"):
+        norm(torch.randn(1, 2), "rna")
+    assert norm.eval()(torch.randn(1, 2), "rna").shape == (1, 2)
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_gene_activity_of_one_cell_is_that_in_a_batch(
+    prior: sparse.csr_matrix, accessibility: torch.Tensor, options: dict
+) -> None:
+    network = make_network(prior, dropout=0.2, input_dropout=0.3, **options)
+    randomize(network)
+    network(accessibility)  # moves the running statistics
+    network.eval()
+    together = network(accessibility)
+    alone = torch.cat([network(cell[None].to_sparse_csr()) for cell in accessibility])
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_gene_activity_dense_is_csr(prior: sparse.csr_matrix, accessibility: torch.Tensor, options: dict) -> None:
+    results = []
+    for x in (accessibility, accessibility.to_sparse_csr()):
+        network = make_network(prior, **options)
+        randomize(network)
+        y = network(x)
+        y.square().sum().backward()
+        results.append([y, *(parameter.grad for parameter in network.parameters())])
+    for dense, csr in zip(*results, strict=True):
+        torch.testing.assert_close(csr, dense, atol=1e-3, rtol=1e-4)
+
+
+def test_default_network_starts_as_the_prior(prior: sparse.csr_matrix, accessibility: torch.Tensor) -> None:
+    network = make_network(prior)
+    np.testing.assert_allclose(network(accessibility).detach(), accessibility.numpy() @ prior.toarray(), rtol=1e-5)
+    # And the nonlinear path learns all the same.
+    target = torch.randn(64, 6)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    errors = []
+    for _ in range(100):
+        error = (network(accessibility) - target).square().mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert all(weight.abs().sum() > 0 for weight in network.linear_weights())
+    assert errors[-1] < 0.5 * errors[0]
+
+
+def test_published_network_layer_by_layer(prior: sparse.csr_matrix, accessibility: torch.Tensor) -> None:
+    network = make_network(prior, prior_path=False, batch_norm=True)
+    assert network.link_weights is None
+    x = accessibility.numpy()
+    for weight in network.linear_weights():
+        x = x @ weight.detach().numpy().T
+        x = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-3)
+        x = np.where(x > 0, x, 0.2 * x)
+    np.testing.assert_allclose(network(accessibility).detach(), x, atol=1e-4)
+
+
+def test_default_network_layer_by_layer(prior: sparse.csr_matrix, accessibility: torch.Tensor) -> None:
+    network = make_network(prior)
+    randomize(network)
+    hidden = accessibility.numpy()
+    biases = [layer.bias.detach().numpy() for layer in network.layers if layer.bias is not None]
+    assert len(biases) == 2  # the last layer's offset is the prior path's
+    w1, w2, w3 = (weight.detach().numpy().T for weight in network.linear_weights())
+    for weight, bias in zip((w1, w2), biases, strict=True):
+        hidden = hidden @ weight + bias
+        hidden = np.where(hidden > 0, hidden, 0.2 * hidden)
+    expected = hidden @ w3 + network.links(accessibility).detach().numpy()
+    np.testing.assert_allclose(network(accessibility).detach(), expected, atol=1e-4)
+
+
+def test_linear_weights_are_the_layers_own(prior: sparse.csr_matrix) -> None:
+    network = make_network(prior)
+    assert [tuple(weight.shape) for weight in network.linear_weights()] == [(8, 40), (7, 8), (6, 7)]
+    network.linear_weights()[0].sum().backward()
+    torch.testing.assert_close(network.layers[0].weight.grad, torch.ones(40, 8))
+
+
+def test_input_dropout_is_for_training_only(prior: sparse.csr_matrix, accessibility: torch.Tensor) -> None:
+    network = make_network(prior, input_dropout=0.5)
+    x = accessibility.to_sparse_csr()
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_gene_activity_state_dict(prior: sparse.csr_matrix, accessibility: torch.Tensor, options: dict) -> None:
+    network = make_network(prior, **options)
+    randomize(network)
+    network(accessibility)
+    rebuilt = GeneActivityNetwork(*prior.shape, prior.nnz, n_hidden=(8, 7), **options)  # the prior comes with the state
+    rebuilt.load_state_dict(network.state_dict())
+    assert torch.equal(rebuilt.links.genes, network.links.genes)
+    assert torch.equal(rebuilt.eval()(accessibility), network.eval()(accessibility))
+
+
+def make_projection(**options) -> ProjectionNetwork:
+    torch.manual_seed(0)
+    return ProjectionNetwork(n_genes=6, n_latent=2, n_hidden=(8, 5), **options)
+
+
+def test_projection_layer_by_layer() -> None:
+    network = make_projection()
+    inputs = torch.randn(30, 6)
+    x = inputs.numpy()
+    for layer in network.layers:
+        x = x @ layer.weight.detach().numpy().T
+        x = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-3)
+        x = np.where(x > 0, x, 0.2 * x)
+    x = x @ network.output.weight.detach().numpy().T + network.output.bias.detach().numpy()
+    np.testing.assert_allclose(network(inputs, "rna").detach(), x, atol=1e-5)
+
+
+def test_projection_train_and_eval_agree_per_modality() -> None:
+    """Two modalities that differ by shift and scale alone share a latent space in training, and keep it in eval."""
+    network = make_projection()
+    rna = torch.randn(200, 6)
+    batches = {"rna": rna, "atac": 3 * rna + 4}
+    in_training = {}
+    for _ in range(1000):
+        in_training = {modality: network(x, modality).detach() for modality, x in batches.items()}
+    network.eval()
+    for modality, x in batches.items():
+        np.testing.assert_allclose(network(x, modality).detach(), in_training[modality], atol=0.02)
+    np.testing.assert_allclose(
+        network(batches["rna"], "rna").detach(), network(batches["atac"], "atac").detach(), atol=0.02
+    )
+
+
+def test_projection_of_one_cell_is_that_in_a_batch() -> None:
+    network = make_projection(dropout=0.2)
+    x = torch.randn(20, 6)
+    network(x, "atac")
+    network.eval()
+    alone = torch.cat([network(cell[None], "atac") for cell in x])
+    torch.testing.assert_close(alone, network(x, "atac"), atol=1e-6, rtol=1e-5)
+
+
+def test_projection_state_dict() -> None:
+    network, x = make_projection(), torch.randn(20, 6)
+    network(x, "atac")
+    rebuilt = ProjectionNetwork(n_genes=6, n_latent=2, n_hidden=(8, 5))
+    rebuilt.load_state_dict(network.state_dict())
+    for modality in MODALITIES:
+        assert torch.equal(rebuilt.eval()(x, modality), network.eval()(x, modality))
+    assert not torch.equal(network(x, "rna"), network(x, "atac"))
