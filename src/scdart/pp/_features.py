@@ -1,0 +1,175 @@
+"""Low-dimensional features of cells from counts: log-normalisation and PCA for RNA, TF-IDF and LSI for ATAC."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scanpy as sc
+import scipy.sparse as sp
+from anndata import AnnData
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.preprocessing import normalize
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+#: Factor on term frequencies before their logarithm, as in muon and Signac.
+_TFIDF_SCALE = 1e4
+
+
+def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> sp.csr_matrix:
+    """Get the counts of one modality, checked: finite, not negative, no empty cell.
+
+    Parameters
+    ----------
+    mdata
+        Annotated data.
+    mod
+        Name of the modality.
+    layer
+        Layer of the modality with the counts; `None` takes `X`.
+
+    Returns
+    -------
+    Counts of shape (n_cells, n_features). The user's own arrays where they are CSR already: not to be written to.
+
+    Raises
+    ------
+    KeyError
+        The modality or the layer is missing.
+    ValueError
+        Counts are missing, negative, NaN or infinite, or a cell has none.
+    """
+    if mod not in mdata.mod:
+        raise KeyError(f"{mod!r} is not a modality of mdata, which has {list(mdata.mod)}")
+    adata = mdata.mod[mod]
+    slot = f"mdata.mod[{mod!r}]." + ("X" if layer is None else f"layers[{layer!r}]")
+    if layer is not None and layer not in adata.layers:
+        raise KeyError(f"{slot} does not exist: mdata.mod[{mod!r}].layers has {list(adata.layers)}")
+    stored = adata.X if layer is None else adata.layers[layer]
+    if stored is None:
+        raise ValueError(f"{slot} is empty: name the layer that holds the counts.")
+    counts = sp.csr_matrix(stored)
+    invalid = ~(np.isfinite(counts.data) & (counts.data >= 0))
+    if invalid.any():
+        raise ValueError(
+            f"{slot} holds {invalid.sum():,} values that are negative, NaN or infinite, such as "
+            f"{counts.data[invalid][0]}: pass counts, not scaled data."
+        )
+    empty = np.asarray(counts.sum(axis=1)).ravel() == 0
+    if empty.any():
+        raise ValueError(
+            f"{slot} has {empty.sum():,} cells without counts, such as {adata.obs_names[empty][0]!r}: remove them with "
+            "scanpy.pp.filter_cells(adata, min_counts=1)."
+        )
+    return counts
+
+
+def log_normalize(counts: sp.csr_matrix, target_sum: float | None = None) -> sp.csr_matrix:
+    """Scale every cell to the same library size and take log(1 + x).
+
+    Parameters
+    ----------
+    counts
+        Counts of shape (n_cells, n_genes), no cell empty.
+    target_sum
+        Library size after scaling; by default the median of the library sizes.
+
+    Returns
+    -------
+    Log-normalised expression of shape (n_cells, n_genes), float32.
+    """
+    adata = AnnData(counts.astype(np.float32))
+    sc.pp.normalize_total(adata, target_sum=target_sum)
+    sc.pp.log1p(adata)
+    return adata.X
+
+
+def tfidf(counts: sp.csr_matrix) -> sp.csr_matrix:
+    r"""Weigh open peaks by TF-IDF, as muon does by default, whatever their counts.
+
+    .. math:: w_{ij} = \log\Bigl(1 + 10^4 \frac{b_{ij}}{\sum_k b_{ik}}\Bigr)
+        \log\Bigl(1 + \frac{n}{\sum_k b_{kj}}\Bigr),\qquad b_{ij} = [x_{ij} > 0]
+
+    Parameters
+    ----------
+    counts
+        Counts of shape (n_cells, n_peaks), no cell empty.
+
+    Returns
+    -------
+    Weights of shape (n_cells, n_peaks), float32, that share the index arrays of `counts`: genome-wide, these indices
+    are half of the memory.
+    """
+    if (counts.data == 0).any():
+        counts = counts.copy()
+        counts.eliminate_zeros()
+    n_open = np.diff(counts.indptr)
+    inverse_frequency = np.log1p(counts.shape[0] / np.maximum(counts.getnnz(axis=0), 1)).astype(np.float32)
+    weights = np.repeat(np.log1p(_TFIDF_SCALE / n_open).astype(np.float32), n_open)
+    weights *= inverse_frequency[counts.indices]
+    return sp.csr_matrix((weights, counts.indices, counts.indptr), shape=counts.shape)
+
+
+def pca(expression: sp.csr_matrix, n_comps: int = 30, *, random_state: int = 0) -> np.ndarray:
+    """Compute principal components of sparse expression, centred without making it dense.
+
+    Parameters
+    ----------
+    expression
+        Log-normalised expression of shape (n_cells, n_genes).
+    n_comps
+        Number of components; reduced, with a warning, where there are not more cells and genes than that.
+    random_state
+        Seed of the start vector of the solver.
+
+    Returns
+    -------
+    Coordinates of shape (n_cells, n_comps).
+    """
+    n_comps = _available_components(n_comps, expression.shape, "cells x genes")
+    return PCA(n_comps, svd_solver="arpack", random_state=random_state).fit_transform(expression)
+
+
+def lsi(weights: sp.csr_matrix, n_comps: int = 30, *, random_state: int = 0) -> np.ndarray:
+    """Latent semantic indexing: singular vectors of TF-IDF weights without the first, on the unit sphere.
+
+    The first component is sequencing depth. The others keep the scale of their singular values, since the whitened
+    ones give noise the weight of signal: with unit variance, the nearest neighbours of cells are of the same type, or
+    of near pseudotime, far less often. Cells are then scaled to unit length, which removes what depth is left.
+
+    Parameters
+    ----------
+    weights
+        TF-IDF weights of shape (n_cells, n_peaks).
+    n_comps
+        Number of singular vectors, the dropped one included; reduced, with a warning, where there are not more cells
+        and peaks than that.
+    random_state
+        Seed of the start vector of the solver.
+
+    Returns
+    -------
+    Coordinates of shape (n_cells, n_comps - 1), rows of length 1.
+    """
+    n_comps = _available_components(n_comps, weights.shape, "cells x peaks")
+    if n_comps < 2:
+        raise ValueError(
+            f"LSI drops the first component of the {n_comps} that are left of {weights.shape[0]} cells x "
+            f"{weights.shape[1]} peaks: pass at least 2 components, 3 cells and 3 peaks."
+        )
+    scores = TruncatedSVD(n_comps, algorithm="arpack", random_state=random_state).fit_transform(weights)
+    return normalize(scores[:, 1:])
+
+
+def _available_components(n_comps: int, shape: tuple[int, int], axes: str) -> int:
+    available = min(shape) - 1
+    if n_comps > available:
+        warnings.warn(
+            f"{shape[0]} x {shape[1]} ({axes}) have {available} components, not {n_comps}: taking {available}.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return min(n_comps, available)
