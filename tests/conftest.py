@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import anndata as ad
+import numpy as np
+import pandas as pd
 import pytest
+import scvi
+from mudata import MuData
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +26,51 @@ def data_dir() -> Path:
     if not (folder / "snare_cortex.h5mu").is_file():
         pytest.skip(f"no data sets in {folder}: set SCDART_DATA to the folder that holds snare_cortex.h5mu")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    scvi.settings.seed = 0
+
+
+@pytest.fixture
+def make_mdata() -> Callable[..., MuData]:
+    """Factory of small MuData that are ready for setup: counts, prior, coordinates and anchors."""
+    return _make_mdata
+
+
+def _make_mdata(
+    n_rna: int = 60, n_atac: int = 50, n_shared: int = 0, *, rna_mod: str = "rna", atac_mod: str = "atac", seed: int = 0
+) -> MuData:
+    rng = np.random.default_rng(seed)
+    n_genes, n_peaks, n_states = 20, 30, 3
+    prior = sparse.csr_matrix(np.repeat(np.eye(n_genes), 2, axis=0)[:n_peaks], dtype=np.float32)
+    rate = rng.gamma(1.0, 4.0, size=(n_states, n_genes))
+    adatas, states = {}, {}
+    for mod, n, first in ((rna_mod, n_rna, 0), (atac_mod, n_atac, n_rna - n_shared)):
+        state = states[mod] = rng.integers(n_states, size=n)
+        mean = rate[state] if mod == rna_mod else 0.1 * rate[state] @ prior.T.toarray() + 0.05
+        counts = rng.poisson(mean).astype(np.float32)
+        counts[:, 0] += 1  # no empty cell
+        names = np.char.add("cell", np.arange(first, first + n).astype(str))
+        adata = ad.AnnData(sparse.csr_matrix(counts), obs=pd.DataFrame(index=names))
+        adata.var_names = [f"{'gene' if mod == rna_mod else 'peak'}{i}" for i in range(counts.shape[1])]
+        adata.obs["state"] = pd.Categorical([f"s{s}" for s in state])
+        adata.obsm["X_diffusion_coordinates"] = (
+            np.eye(n_states)[state].repeat(2, axis=1) + rng.normal(0, 0.1, (n, 6))
+        ).astype(np.float32)
+        adata.uns["diffusion_coordinates"] = {"t": np.array([5, 10])}
+        adatas[mod] = adata[rng.permutation(n)].copy()
+    adatas[atac_mod].varm["gene_activity"] = prior
+    adatas[atac_mod].uns["gene_activity"] = {"genes": adatas[rna_mod].var_names.to_numpy(dtype=str)}
+    mdata = MuData(adatas)
+    row = {mod: np.flatnonzero(mdata.obsmap[mod].ravel()) for mod in adatas}
+    code = {
+        mod: adatas[mod].obs["state"].cat.codes.to_numpy()[mdata.obsmap[mod].ravel()[row[mod]] - 1] for mod in adatas
+    }
+    same = sparse.coo_matrix(code[rna_mod][:, None] == code[atac_mod][None, :])
+    mdata.obsp["anchors"] = sparse.csr_matrix(
+        (np.full(same.nnz, 0.05, np.float32), (row[rna_mod][same.row], row[atac_mod][same.col])),
+        shape=(mdata.n_obs,) * 2,
+    )
+    return mdata

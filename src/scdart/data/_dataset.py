@@ -1,0 +1,119 @@
+"""Minibatches of either modality as tensors, counts kept sparse."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+from torch.utils.data import DataLoader, Dataset
+
+from scdart._constants import ATAC, RNA
+
+from ._constants import BATCH_KEYS, REGISTRY_KEYS
+from ._fields import GroupsField
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from scvi.data import AnnDataManager
+
+#: Tensors by modality and name, and the weights of the pairs: what :class:`UnpairedDataset` returns for a request.
+Minibatch: TypeAlias = dict[str, Any]
+#: Rows wanted of each modality (numbers within the modality), and the weights of the pairs.
+Request: TypeAlias = "Mapping[str, np.ndarray]"
+
+_SLOTS = {
+    RNA: (REGISTRY_KEYS.RNA, REGISTRY_KEYS.RNA_DIFFUSION, REGISTRY_KEYS.RNA_GROUPS),
+    ATAC: (REGISTRY_KEYS.ATAC, REGISTRY_KEYS.ATAC_DIFFUSION, REGISTRY_KEYS.ATAC_GROUPS),
+}
+
+with warnings.catch_warnings():
+    # torch says once per process that this layout is in beta; nobody who trains a model needs to read that.
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor([0], [], [], size=(0, 0), check_invariants=False)
+
+
+class UnpairedDataset(Dataset):
+    """Cells of two modalities, fetched by row numbers that are local to each modality.
+
+    Parameters
+    ----------
+    manager
+        Manager of a MuData registered by :meth:`scdart.model.SCDART.setup_mudata`.
+    roles
+        Which of ``"rna"`` and ``"atac"`` to serve.
+    targets
+        Whether to add what only training needs: diffusion coordinates and groups.
+    """
+
+    def __init__(self, manager: AnnDataManager, roles: Iterable[str] = (RNA, ATAC), *, targets: bool = True) -> None:
+        self._data: dict[str, dict[str, Any]] = {}
+        for role in roles:
+            counts, coordinates, groups = _SLOTS[role]
+            self._data[role] = {BATCH_KEYS.COUNTS: manager.get_from_registry(counts)}
+            if targets:
+                self._data[role][BATCH_KEYS.COORDINATES] = manager.get_from_registry(coordinates)
+                if groups not in manager.data_registry:
+                    continue
+                categories = manager.get_state_registry(groups)[GroupsField.CATEGORIES]
+                self._data[role][BATCH_KEYS.GROUPS] = _codes(manager.get_from_registry(groups), categories)
+
+    def n_cells(self, role: str) -> int:
+        """Return the number of cells of a modality."""
+        return self._data[role][BATCH_KEYS.COUNTS].shape[0]
+
+    def __len__(self) -> int:
+        return max(self.n_cells(role) for role in self._data)
+
+    def __getitem__(self, request: Request) -> Minibatch:
+        batch: Minibatch = {
+            role: {name: _tensor(_take(data, request[role])) for name, data in slots.items()}
+            for role, slots in self._data.items()
+            if role in request
+        }
+        if BATCH_KEYS.PAIR_WEIGHT in request:
+            batch[BATCH_KEYS.PAIR_WEIGHT] = torch.as_tensor(request[BATCH_KEYS.PAIR_WEIGHT], dtype=torch.float32)
+        return batch
+
+
+def sequential_loader(
+    manager: AnnDataManager, role: str, rows: np.ndarray, *, batch_size: int, **kwargs: Any
+) -> Iterator[Minibatch]:
+    """Minibatches of one modality in the order of ``rows``, counts only: what inference needs."""
+    requests = [{role: rows[start : start + batch_size]} for start in range(0, len(rows), batch_size)]
+    # A request is a whole minibatch, so that a sparse matrix is sliced once: `batch_size=None` switches collation off.
+    return iter(
+        DataLoader(UnpairedDataset(manager, (role,), targets=False), sampler=requests, batch_size=None, **kwargs)
+    )
+
+
+def _codes(labels: np.ndarray, categories: np.ndarray) -> np.ndarray:
+    series = pd.Series(labels.ravel())
+    return pd.Categorical(series.where(series.isna(), series.astype(str)), categories=categories).codes.astype(np.int64)
+
+
+def _take(data: Any, rows: np.ndarray) -> Any:
+    if isinstance(data, pd.DataFrame):
+        return data.iloc[rows].to_numpy()
+    if isinstance(data, np.ndarray) or sparse.issparse(data):
+        return data[rows]
+    # On disk: rows can only be read in increasing order and once each.
+    wanted, position = np.unique(rows, return_inverse=True)
+    return data[wanted][position]
+
+
+def _tensor(values: Any) -> torch.Tensor:
+    if not sparse.issparse(values):
+        return torch.as_tensor(values if values.dtype.kind in "iu" and values.ndim == 1 else values.astype(np.float32))
+    values = values.tocsr()
+    return torch.sparse_csr_tensor(
+        torch.as_tensor(values.indptr, dtype=torch.int64),
+        torch.as_tensor(values.indices, dtype=torch.int64),
+        torch.as_tensor(values.data, dtype=torch.float32),
+        size=values.shape,
+        check_invariants=False,
+    )

@@ -1,0 +1,155 @@
+"""MuData fields that a query may lack, and fields for anchors and groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scvi.data.fields import (
+    BaseAnnDataField,
+    BaseMuDataWrapperClass,
+    MuDataLayerField,
+    MuDataObsmField,
+    MuDataVarmField,
+)
+
+from scdart._constants import ATAC, RNA
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+
+class _OptionalOnTransfer(BaseMuDataWrapperClass):
+    """Keeps the source's registry when the query lacks the modality, its cells or the slot.
+
+    A model trained on both modalities then accepts RNA alone, ATAC alone, or cells without coordinates or prior.
+    """
+
+    def transfer_field(self, state_registry: dict, mdata_target: MuData, **kwargs: Any) -> dict:
+        adata = mdata_target.mod.get(self.mod_key)
+        if adata is None or adata.n_obs == 0:
+            return dict(state_registry)
+        if self.attr_key is not None and self.attr_key not in getattr(adata, self.attr_name):
+            return dict(state_registry)
+        return {**state_registry, **super().transfer_field(state_registry, mdata_target, **kwargs)}
+
+
+class CountsField(_OptionalOnTransfer, MuDataLayerField):
+    """Counts of one modality, in ``X`` or a layer."""
+
+
+class DiffusionCoordinatesField(_OptionalOnTransfer, MuDataObsmField):
+    """Diffusion coordinates of one modality; the registry remembers how many blocks (values of t) they hold."""
+
+    N_BLOCKS = "n_blocks"
+
+    def register_field(self, mdata: MuData) -> dict:
+        """Register the coordinates and read the number of blocks from ``uns``."""
+        state = super().register_field(mdata)
+        uns = self.get_modality(mdata).uns[self.attr_key.removeprefix("X_")]
+        return {**state, self.N_BLOCKS: len(np.atleast_1d(uns["t"]))}
+
+    def get_summary_stats(self, state_registry: dict) -> dict:
+        """Return the number of blocks of coordinates."""
+        return {f"{self.registry_key}_{self.N_BLOCKS}": state_registry[self.N_BLOCKS]}
+
+
+class PriorField(_OptionalOnTransfer, MuDataVarmField):
+    """Gene-activity prior, peaks x genes; the registry remembers how many links it has."""
+
+    N_LINKS = "n_links"
+
+    def register_field(self, mdata: MuData) -> dict:
+        """Register the prior and count its links."""
+        state = super().register_field(mdata)
+        return {**state, self.N_LINKS: int(sparse.csr_matrix(self.get_field_data(mdata)).nnz)}
+
+    def get_summary_stats(self, state_registry: dict) -> dict:
+        """Return the number of links of the prior."""
+        return {self.N_LINKS: state_registry[self.N_LINKS]}
+
+
+class _TopLevelField(BaseAnnDataField):
+    """A slot that is read, never written, and that may be switched off with ``attr_key=None``."""
+
+    def __init__(self, registry_key: str, attr_name: str, attr_key: str | None, mod_key: str | None = None) -> None:
+        self._registry_key, self._attr_name, self._attr_key, self._mod_key = registry_key, attr_name, attr_key, mod_key
+
+    @property
+    def registry_key(self) -> str:
+        return self._registry_key
+
+    @property
+    def attr_name(self) -> str:
+        return self._attr_name
+
+    @property
+    def attr_key(self) -> str | None:
+        return self._attr_key
+
+    @property
+    def mod_key(self) -> str | None:
+        return self._mod_key
+
+    @property
+    def is_empty(self) -> bool:
+        return self._attr_key is None
+
+    def validate_field(self, mdata: MuData) -> None:
+        self.get_field_data(mdata)
+
+    def register_field(self, mdata: MuData) -> dict:
+        return super().register_field(mdata)
+
+    def transfer_field(self, state_registry: dict, mdata_target: MuData, **kwargs: Any) -> dict:
+        return dict(state_registry)
+
+    def get_summary_stats(self, state_registry: dict) -> dict:
+        return {}
+
+    def view_state_registry(self, state_registry: dict) -> None:
+        return None
+
+
+class AnchorsField(_TopLevelField):
+    """Cell anchors in ``mdata.obsp``: rows are RNA cells, columns ATAC cells. Used in training only."""
+
+    def __init__(self, registry_key: str, attr_key: str | None) -> None:
+        super().__init__(registry_key, "obsp", attr_key)
+
+
+class GroupsField(_TopLevelField):
+    """Group labels of one modality's cells, read from ``obs`` without writing codes into it."""
+
+    CATEGORIES = "categories"
+
+    def __init__(self, registry_key: str, attr_key: str | None, mod_key: str) -> None:
+        super().__init__(registry_key, "obs", attr_key, mod_key)
+
+    def register_field(self, mdata: MuData) -> dict:
+        """Register the labels; missing values mean that a cell belongs to no group."""
+        super().register_field(mdata)
+        return {self.CATEGORIES: np.unique(pd.Series(self.get_field_data(mdata).ravel()).dropna().astype(str))}
+
+
+def modality_rows(mdata: MuData, modality: str) -> np.ndarray:
+    """Row of every cell of ``mdata.obs_names`` in the modality, -1 where the cell was not measured in it."""
+    return mdata.obsmap[modality].astype(np.int64).ravel() - 1
+
+
+def anchors_by_modality(anchors: sparse.spmatrix, mdata: MuData, rna_mod: str, atac_mod: str) -> sparse.csr_matrix:
+    """Anchors between positions of ``mdata.obs_names`` as a matrix of RNA rows x ATAC rows."""
+    position = {}
+    for role, mod in ((RNA, rna_mod), (ATAC, atac_mod)):
+        rows = modality_rows(mdata, mod)
+        measured = np.flatnonzero(rows >= 0)
+        position[role] = measured[np.argsort(rows[measured])]
+    return sparse.csr_matrix(anchors)[position[RNA]][:, position[ATAC]].tocsr()
+
+
+def anchor_confidence(anchors: sparse.csr_matrix) -> dict[str, np.ndarray]:
+    """How far each cell's anchors are trusted, in [0, 1]: the sum of its weights."""
+    sums = {RNA: anchors.sum(axis=1), ATAC: anchors.sum(axis=0)}
+    return {role: np.clip(np.asarray(s).ravel(), 0, 1) for role, s in sums.items()}

@@ -1,0 +1,182 @@
+"""What a trained model says about cells of either modality, one minibatch at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from scvi import settings
+from scvi.model.base import BaseModelClass
+
+from scdart._constants import ATAC, RNA
+from scdart.data import REGISTRY_KEYS
+from scdart.data._dataset import sequential_loader
+from scdart.data._fields import modality_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mudata import MuData
+
+    from scdart.module import SCDARTModule
+
+
+class InferenceMixin(BaseModelClass):
+    """Latent representation and predicted expression of a model with modalities RNA and ATAC."""
+
+    module: SCDARTModule
+
+    @torch.no_grad()
+    def get_latent_representation(
+        self,
+        mdata: MuData | None = None,
+        *,
+        modality: str | None = None,
+        indices: Sequence[int] | None = None,
+        batch_size: int | None = None,
+    ) -> np.ndarray:
+        """Latent coordinates of the cells.
+
+        Parameters
+        ----------
+        mdata
+            MuData with the genes and peaks that the model was trained on; a modality may be missing. ``None`` means
+            the training data.
+        modality
+            Name of one modality. ``None`` means all cells, and cells measured in both modalities get the mean of
+            their two positions.
+        indices
+            Rows of the modality, or of ``mdata.obs`` without ``modality``.
+        batch_size
+            Cells per minibatch; it does not change the result.
+
+        Returns
+        -------
+        Array of shape ``(n_cells, n_latent)``, in the order of ``mdata.obs_names`` or of the modality.
+
+        Raises
+        ------
+        KeyError
+            If the modality is not one of the model's, or not in ``mdata``.
+        RuntimeError
+            If the model has not been trained.
+        """
+        return self._by_cell(mdata, modality, indices, batch_size, self.module.embed)
+
+    @torch.no_grad()
+    def get_gene_activity(
+        self,
+        mdata: MuData | None = None,
+        *,
+        indices: Sequence[int] | None = None,
+        genes: Sequence[str] | None = None,
+        batch_size: int | None = None,
+    ) -> pd.DataFrame:
+        """Expression that the gene-activity network predicts from the accessibility of the ATAC cells.
+
+        Parameters
+        ----------
+        mdata
+            MuData with the ATAC modality; ``None`` means the training data.
+        indices
+            Rows of the ATAC modality; ``None`` means all.
+        genes
+            Genes to return; ``None`` means all.
+        batch_size
+            Cells per minibatch.
+
+        Returns
+        -------
+        Cells x genes, on the scale of log-normalised RNA (size factors relative to the median library, ``log1p``).
+
+        Raises
+        ------
+        KeyError
+            If ATAC is missing, or a gene is not one of the model's.
+        RuntimeError
+            If the model has not been trained.
+        """
+        mdata = self._checked(mdata)
+        modality = self._mods[ATAC]
+        all_genes = pd.Index(self.registry["field_registries"][REGISTRY_KEYS.RNA]["state_registry"]["column_names"])
+        unknown = [] if genes is None else [gene for gene in genes if gene not in all_genes]
+        if unknown:
+            raise KeyError(f"genes not in the model: {unknown[:5]}{'...' if len(unknown) > 5 else ''}.")
+        columns = np.arange(len(all_genes)) if genes is None else all_genes.get_indexer(pd.Index(genes))
+        rows = self._rows(mdata, modality, indices)
+        parts = [
+            self.module.predict_expression(tensors)[:, columns].cpu().numpy()
+            for tensors in self._minibatches(mdata, ATAC, rows, batch_size)
+        ]
+        return pd.DataFrame(np.concatenate(parts), mdata[modality].obs_names[rows], all_genes[columns])
+
+    def _by_cell(
+        self,
+        mdata: MuData | None,
+        modality: str | None,
+        indices: Sequence[int] | None,
+        batch_size: int | None,
+        compute: Callable[[dict[str, torch.Tensor], str], torch.Tensor],
+    ) -> np.ndarray:
+        """Apply ``compute`` to the cells of one modality, or to all cells with shared cells averaged."""
+        mdata = self._checked(mdata)
+
+        def values(role: str, rows: np.ndarray) -> np.ndarray:
+            parts = [compute(tensors, role) for tensors in self._minibatches(mdata, role, rows, batch_size)]
+            return torch.cat(parts).cpu().numpy()
+
+        if modality is not None:
+            return values(self._role(modality), self._rows(mdata, modality, indices))
+        cells = np.arange(mdata.n_obs) if indices is None else _integer_rows(indices, mdata.n_obs, "mdata.obs")
+        measured = np.zeros((len(cells), 1), dtype=np.float32)
+        total = 0.0 * measured
+        for role, name in self._mods.items():
+            rows = modality_rows(mdata, name)[cells] if name in mdata.mod else np.full(len(cells), -1)
+            present = rows >= 0
+            if present.any():
+                found = values(role, rows[present])
+                total = np.broadcast_to(total, (len(cells), found.shape[1])).copy()
+                total[present] += found
+                measured[present] += 1
+        return total / measured
+
+    def _minibatches(self, mdata: MuData, role: str, rows: np.ndarray, batch_size: int | None) -> Iterator[dict]:
+        self.module.eval()
+        manager = self.get_anndata_manager(mdata, required=True)
+        loader = sequential_loader(manager, role, rows, batch_size=batch_size or settings.batch_size)
+        for batch in loader:
+            yield {name: tensor.to(self.module.device) for name, tensor in batch[role].items()}
+
+    @property
+    def _mods(self) -> dict[str, str]:
+        modalities = self.registry["setup_args"]["modalities"]
+        return {RNA: modalities["rna_layer"], ATAC: modalities["atac_layer"]}
+
+    def _role(self, modality: str) -> str:
+        for role, name in self._mods.items():
+            if name == modality:
+                return role
+        raise KeyError(f"modality {modality!r} is not one of the model's: {list(self._mods.values())}.")
+
+    def _checked(self, mdata: MuData | None) -> MuData:
+        self._check_if_trained(warn=False)
+        if mdata is not None and mdata.is_view:
+            mdata = mdata.copy()  # scvi-tools would turn the user's view into a copy in place
+        return self._validate_anndata(mdata)
+
+    def _rows(self, mdata: MuData, modality: str, indices: Sequence[int] | None) -> np.ndarray:
+        if modality not in mdata.mod:
+            raise KeyError(f"modality {modality!r} is not in mdata.mod, which has {sorted(mdata.mod)}.")
+        n_cells = mdata[modality].n_obs
+        return np.arange(n_cells) if indices is None else _integer_rows(indices, n_cells, f"mdata[{modality!r}]")
+
+
+def _integer_rows(indices: Sequence[int], n_cells: int, where: str) -> np.ndarray:
+    rows = np.asarray(indices)
+    if rows.dtype == bool:
+        rows = np.flatnonzero(rows)
+    if rows.size and (rows.min() < 0 or rows.max() >= n_cells):
+        raise ValueError(f"indices go from {rows.min()} to {rows.max()}, but {where} has {n_cells} rows.")
+    return rows.astype(np.int64)

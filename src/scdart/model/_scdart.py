@@ -1,0 +1,270 @@
+"""The scDART model: registration, training and what a trained model returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
+from scvi.model.base import ArchesMixin, BaseModelClass, UnsupervisedTrainingMixin
+
+from scdart import pp
+from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
+from scdart.data import (
+    REGISTRY_KEYS,
+    AnchorsField,
+    CountsField,
+    DiffusionCoordinatesField,
+    GroupsField,
+    PriorField,
+    UnpairedDataSplitter,
+)
+from scdart.data._validation import check_setup
+from scdart.module import SCDARTModule
+
+from ._inference import InferenceMixin
+from ._presets import PRESETS
+from ._statistics import initialize_from_data
+from ._training_plan import SCDARTTrainingPlan
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+_COUNTS = {RNA: REGISTRY_KEYS.RNA, ATAC: REGISTRY_KEYS.ATAC}
+
+
+class SCDART(InferenceMixin, UnsupervisedTrainingMixin, ArchesMixin, BaseModelClass):
+    """Joint latent space of unpaired scRNA-seq and scATAC-seq that keeps trajectories :cite:p:`Zhang2022`.
+
+    A gene-activity network turns the accessibility of a cell into expression (pseudo-RNA), a projection network
+    shared by RNA and pseudo-RNA maps both into the latent space. Distances in the latent space follow the diffusion
+    distances within each modality, the two modalities are aligned, and the gene-activity network starts from, and is
+    held to, a prior that links peaks with genes.
+
+    Parameters
+    ----------
+    mdata
+        MuData registered with :meth:`setup_mudata`.
+    registry
+        Registry of a saved model; used by :meth:`load` without data.
+    n_latent
+        Dimensions of the latent space. ``None`` leaves it to the preset.
+    preset
+        ``"default"``, or ``"paper"`` for the published architecture, losses and optimiser.
+    **module_kwargs
+        Options of :class:`scdart.module.SCDARTModule` that replace those of the preset.
+
+    Examples
+    --------
+    >>> import scdart
+    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=200, n_genes=100, n_peaks=300)
+    >>> scdart.pp.diffusion_coordinates(mdata)
+    >>> scdart.model.SCDART.setup_mudata(mdata)
+    >>> model = scdart.model.SCDART(mdata, n_latent=8)
+    >>> model.train(max_epochs=2)
+    >>> mdata.obsm["X_scdart"] = model.get_latent_representation()
+    """
+
+    _module_cls = SCDARTModule
+    _data_splitter_cls = UnpairedDataSplitter
+    _training_plan_cls = SCDARTTrainingPlan
+
+    def __init__(
+        self,
+        mdata: MuData | None = None,
+        registry: dict | None = None,
+        *,
+        n_latent: int | None = None,
+        preset: Literal["default", "paper"] = "default",
+        **module_kwargs: Any,
+    ) -> None:
+        super().__init__(mdata, registry)
+        if preset not in PRESETS:
+            raise ValueError(f"preset={preset!r} is not known: use one of {sorted(PRESETS)}.")
+        self._preset = PRESETS[preset]
+        options = {**self._preset.module, **module_kwargs}
+        if n_latent is not None:
+            options["n_latent"] = n_latent
+        stats = self.summary_stats
+        self.module = SCDARTModule(
+            n_genes=stats["n_vars"],
+            n_peaks=stats[f"n_{REGISTRY_KEYS.ATAC}"],
+            n_links=stats[PriorField.N_LINKS],
+            n_blocks=stats[f"{REGISTRY_KEYS.RNA_DIFFUSION}_{DiffusionCoordinatesField.N_BLOCKS}"],
+            **options,
+        )
+        # A model that is being loaded gets the statistics of its training data with its weights.
+        if self._adata_manager is not None and self._adata_manager._source_registry is None:
+            initialize_from_data(self.module, self._adata_manager)
+        self._model_summary_string = (
+            f"SCDART with {stats['n_vars']} genes, {stats[f'n_{REGISTRY_KEYS.ATAC}']} peaks, "
+            f"{stats[PriorField.N_LINKS]} prior links, n_latent: {self.module.n_latent}, preset: {preset}"
+        )
+        self.init_params_ = self._get_init_params(locals())
+
+    @classmethod
+    def setup_mudata(
+        cls,
+        mdata: MuData,
+        rna_layer: str | None = None,
+        atac_layer: str | None = None,
+        *,
+        prior_key: str = GENE_ACTIVITY,
+        diffusion_key: str = X_DIFFUSION_COORDINATES,
+        anchors_key: str | None = ANCHORS,
+        groups_key: str | None = None,
+        modalities: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Register a MuData of unpaired, partly paired or paired cells.
+
+        Pairing is never used unless anchors say so: cells may be disjoint, overlap or be the same, in any order.
+
+        Parameters
+        ----------
+        mdata
+            MuData with an RNA and an ATAC modality of raw counts.
+        rna_layer, atac_layer
+            Layers with the counts; ``None`` means ``X``.
+        prior_key
+            Slot of ATAC's ``varm`` with the prior, peaks x genes, as :func:`scdart.pp.gene_activity` writes it.
+        diffusion_key
+            Slot of both modalities' ``obsm`` with the coordinates of :func:`scdart.pp.diffusion_coordinates`.
+        anchors_key
+            Slot of ``mdata.obsp`` with the anchors of :func:`scdart.pp.anchors`, which is run with its defaults if the
+            slot is not there. ``None`` trains without cell anchors.
+        groups_key
+            Column of both modalities' ``obs`` with labels of cells known to correspond, such as root cells
+            (scDART-anchor); cells without label are missing values. ``None`` trains without group anchors.
+        modalities
+            Names of the modalities, by argument: ``{"rna_layer": "rna", "atac_layer": "atac"}`` if not given.
+        **kwargs
+            Passed by scvi-tools when a saved registry is applied to new data.
+
+        Raises
+        ------
+        KeyError
+            If a modality, layer, prior, coordinates or column is missing.
+        ValueError
+            If counts, names, prior or coordinates cannot be used; the message says what to change.
+        """
+        modalities = dict(modalities) if modalities else {"rna_layer": RNA, "atac_layer": ATAC}
+        setup_method_args = cls._get_setup_method_args(**locals())
+        mod = cls._create_modalities_attr_dict(modalities, setup_method_args)
+        mods = {RNA: mod.rna_layer, ATAC: mod.atac_layer}
+        if kwargs.get("source_registry") is None:
+            check_setup(mdata, mods, {RNA: rna_layer, ATAC: atac_layer}, prior_key, diffusion_key, groups_key)
+            if anchors_key is not None and anchors_key not in mdata.obsp:
+                pp.anchors(
+                    mdata,
+                    prior_key=prior_key,
+                    key_added=anchors_key,
+                    rna_mod=mods[RNA],
+                    atac_mod=mods[ATAC],
+                    rna_layer=rna_layer,
+                    atac_layer=atac_layer,
+                )
+        layer = {"is_count_data": False, "correct_data_format": False}
+        manager = AnnDataManager(
+            fields=[
+                CountsField(REGISTRY_KEYS.RNA, rna_layer, mod_key=mods[RNA], **layer),
+                CountsField(REGISTRY_KEYS.ATAC, atac_layer, mod_key=mods[ATAC], **layer),
+                *(
+                    DiffusionCoordinatesField(key, diffusion_key, mod_key=mods[role], correct_data_format=False)
+                    for role, key in ((RNA, REGISTRY_KEYS.RNA_DIFFUSION), (ATAC, REGISTRY_KEYS.ATAC_DIFFUSION))
+                ),
+                PriorField(REGISTRY_KEYS.GENE_ACTIVITY, prior_key, mod_key=mods[ATAC], correct_data_format=False),
+                AnchorsField(REGISTRY_KEYS.ANCHORS, anchors_key),
+                GroupsField(REGISTRY_KEYS.RNA_GROUPS, groups_key, mods[RNA]),
+                GroupsField(REGISTRY_KEYS.ATAC_GROUPS, groups_key, mods[ATAC]),
+            ],
+            setup_method_args=setup_method_args,
+            validation_checks=AnnDataManagerValidationCheck(check_fully_paired_mudata=False),
+        )
+        manager.register_fields(mdata, **kwargs)
+        cls.register_manager(manager)
+
+    @classmethod
+    def setup_anndata(cls, *args: Any, **kwargs: Any) -> None:
+        """Not available: the two modalities come in one MuData, see :meth:`setup_mudata`."""
+        raise NotImplementedError("SCDART reads two modalities: put them into one MuData and use `setup_mudata`.")
+
+    def train(
+        self,
+        max_epochs: int | None = None,
+        *,
+        accelerator: str = "auto",
+        devices: int | list[int] | str = "auto",
+        train_size: float | None = None,
+        validation_size: float | None = None,
+        shuffle_set_split: bool = True,
+        batch_size: int | None = None,
+        early_stopping: bool = False,
+        datasplitter_kwargs: dict | None = None,
+        plan_kwargs: dict | None = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        """Train the model.
+
+        Parameters
+        ----------
+        max_epochs
+            Passes over the larger modality, of at most 100 minibatches each. ``None`` trains a fixed number of steps
+            that does not grow with the number of cells.
+        accelerator, devices
+            Passed to :class:`lightning.pytorch.Trainer`.
+        train_size
+            Share of each modality's cells to train on. ``None`` means all cells, or 0.9 if early stopping or
+            checkpointing needs a validation set.
+        validation_size
+            Share of each modality's cells to validate on; ``None`` means what ``train_size`` leaves.
+        shuffle_set_split
+            Whether to shuffle cells before they are split.
+        batch_size
+            Cells of each modality per minibatch; ``None`` leaves it to the preset.
+        early_stopping
+            Stop when ``validation_loss`` no longer falls. Options such as ``early_stopping_patience`` may follow.
+        datasplitter_kwargs
+            Options of :class:`scdart.data.UnpairedDataSplitter`.
+        plan_kwargs
+            Options of :class:`scdart.model.SCDARTTrainingPlan`, and loss weights for this run.
+        **trainer_kwargs
+            Options of :class:`scvi.train.Trainer`.
+
+        Raises
+        ------
+        ValueError
+            If early stopping or checkpointing is asked for without validation cells.
+        """
+        datasplitter_kwargs = datasplitter_kwargs or {}
+        validates = early_stopping or trainer_kwargs.get("enable_checkpointing", False)
+        if train_size is None:
+            train_size = 0.9 if validates else 1.0
+        if validates and train_size >= 1 and "external_indexing" not in datasplitter_kwargs:
+            raise ValueError(
+                f"train_size={train_size} leaves no validation cells, which early stopping and checkpointing need: "
+                "use a smaller train_size, or switch them off."
+            )
+        n_cells = {role: self.adata_manager.get_from_registry(key).shape[0] for role, key in _COUNTS.items()}
+        batch_size = batch_size or self._preset.batch_size(n_cells)
+        if max_epochs is None:
+            max_epochs = self._preset.max_epochs(
+                n_cells, batch_size, train_size, paired=REGISTRY_KEYS.ANCHORS in self.adata_manager.data_registry
+            )
+        trainer_kwargs.setdefault("early_stopping_monitor", "validation_loss")
+        # Inference leaves the module in eval mode, and Lightning trains a module in the mode that it finds.
+        self.module.train()
+        # The sampler hands every process its own minibatches; Lightning must not wrap it again.
+        trainer_kwargs.setdefault("use_distributed_sampler", False)
+        super().train(
+            max_epochs=max_epochs,
+            accelerator=accelerator,
+            devices=devices,
+            train_size=train_size,
+            validation_size=validation_size,
+            shuffle_set_split=shuffle_set_split,
+            batch_size=batch_size,
+            early_stopping=early_stopping,
+            datasplitter_kwargs=datasplitter_kwargs,
+            plan_kwargs={**self._preset.plan, **(plan_kwargs or {})},
+            **trainer_kwargs,
+        )

@@ -1,0 +1,75 @@
+"""Optimiser, learning-rate schedule and logging of every loss term."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from scvi.train import TrainingPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from scvi.module.base import BaseModuleClass, LossOutput
+
+
+class SCDARTTrainingPlan(TrainingPlan):
+    """Training plan of :class:`scdart.model.SCDART`: Adam, cosine decay, and a history of all loss terms.
+
+    Parameters
+    ----------
+    module
+        The module to train.
+    lr, eps, weight_decay
+        Options of Adam. Unlike scvi-tools' own defaults, these are plain Adam's.
+    lr_schedule
+        ``"cosine"`` decays the learning rate to zero over the planned steps, ``"constant"`` keeps it.
+    lr_scheduler_metric
+        What ``reduce_lr_on_plateau`` watches. With it, ``lr_schedule`` is not used.
+    **kwargs
+        Further options of :class:`scvi.train.TrainingPlan`.
+    """
+
+    def __init__(
+        self,
+        module: BaseModuleClass,
+        *,
+        lr: float = 1e-3,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        lr_schedule: Literal["cosine", "constant"] = "cosine",
+        lr_scheduler_metric: str = "validation_loss",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            module, lr=lr, eps=eps, weight_decay=weight_decay, lr_scheduler_metric=lr_scheduler_metric, **kwargs
+        )
+        if lr_schedule not in ("cosine", "constant"):
+            raise ValueError(f"lr_schedule={lr_schedule!r}: use 'cosine' or 'constant'.")
+        self.lr_schedule = lr_schedule
+
+    def _optimizer_creator_fn(self, optimizer_cls: type[torch.optim.Adam]) -> Callable[[Iterable], torch.optim.Adam]:
+        # The fused step is several times faster on the wide peaks layer than the default one.
+        return lambda params: optimizer_cls(
+            params, lr=self.lr, eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Adam, with cosine decay per step unless the plateau schedule is asked for."""
+        config = super().configure_optimizers()
+        n_steps = self.trainer.estimated_stepping_batches
+        if self.lr_schedule == "cosine" and "lr_scheduler" not in config and math.isfinite(n_steps):
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(config["optimizer"], T_max=max(int(n_steps), 1))
+            config["lr_scheduler"] = {"scheduler": scheduler, "interval": "step"}
+        return config
+
+    def compute_and_log_metrics(self, loss_output: LossOutput, metrics: Any, mode: str) -> None:
+        """Log the loss terms; there is no likelihood, hence none of the ELBO metrics of the base class."""
+        self.log_dict(
+            {f"{name}_{mode}": value.detach() for name, value in loss_output.extra_metrics.items()},
+            on_step=self.on_step,
+            on_epoch=self.on_epoch,
+            batch_size=loss_output.n_obs_minibatch,
+            sync_dist=self.use_sync_dist,
+        )
