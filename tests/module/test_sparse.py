@@ -46,7 +46,11 @@ def make_prior_linear(prior: sparse.csr_matrix) -> PriorLinear:
 def test_sparse_linear_is_the_dense_product(counts: torch.Tensor, index_dtype: torch.dtype) -> None:
     csr = counts.to_sparse_csr()
     csr = torch.sparse_csr_tensor(
-        csr.crow_indices().to(index_dtype), csr.col_indices().to(index_dtype), csr.values(), csr.shape
+        csr.crow_indices().to(index_dtype),
+        csr.col_indices().to(index_dtype),
+        csr.values(),
+        csr.shape,
+        check_invariants=True,
     )
     results = []
     for x in (counts, csr):
@@ -114,11 +118,17 @@ def test_prior_linear_standardize(counts: torch.Tensor, prior: sparse.csr_matrix
     y = layer(counts).detach()
     layer.standardize(y.mean(dim=0), y.std(dim=0))
     z = layer(counts).detach()
-    np.testing.assert_allclose(z.mean(dim=0), 0, atol=1e-5)
-    np.testing.assert_allclose(z.std(dim=0), 1, rtol=1e-5)
-    # A gene that no peak reaches has no spread; it stays at zero.
-    layer.standardize(z.mean(dim=0), torch.zeros(5))
-    assert torch.isfinite(layer.weight).all()
+    np.testing.assert_allclose(z, (y - y.mean(dim=0)) / y.std(dim=0), atol=1e-5)
+    layer.standardize(z.mean(dim=0), z.std(dim=0), scale=0.1)
+    np.testing.assert_allclose(layer(counts).detach(), 0.1 * z, atol=1e-5)
+
+
+def test_prior_linear_standardize_without_spread(prior: sparse.csr_matrix) -> None:
+    """A gene that no peak reaches is centred and nothing else."""
+    layer = make_prior_linear(prior)
+    layer.standardize(torch.full((5,), 2.0), torch.zeros(5))
+    np.testing.assert_array_equal(layer.weight.detach(), prior.data)
+    np.testing.assert_array_equal(layer.bias.detach(), -2)
 
 
 def test_prior_is_rebuilt_from_the_state_dict(counts: torch.Tensor, prior: sparse.csr_matrix) -> None:
