@@ -69,8 +69,12 @@ def test_training_changes_both_networks(make_mdata):
     model = SCDART(mdata, **SMALL)
     before = {name: p.detach().clone() for name, p in model.module.named_parameters()}
     model.train(max_epochs=2, batch_size=16, **QUIET)
-    unchanged = [name for name, p in model.module.named_parameters() if torch.equal(p, before[name])]
-    assert unchanged == []
+    unchanged = {name for name, p in model.module.named_parameters() if torch.equal(p, before[name])}
+    assert unchanged == {  # found in closed form, and held
+        "gene_activity.directions.weight",
+        "gene_activity.directions.bias",
+        "projection.components.weight",
+    }
 
 
 def test_one_cell_alone_is_where_it_is_among_all(make_mdata):

@@ -5,12 +5,16 @@ import pytest
 import torch
 from scipy import sparse
 
-from scdart.module._components import GeneActivityNetwork, ModalityBatchNorm, ProjectionNetwork
+from scdart.module._components import (
+    GeneActivityNetwork,
+    ModalityBatchNorm,
+    ProjectionNetwork,
+    PublishedGeneActivityNetwork,
+)
 
 torch.set_num_threads(1)
 MODALITIES = ("rna", "atac")
-#: Options of the package's own and of the published gene-activity network.
-VARIANTS = [{}, {"prior_path": False, "batch_norm": True}]
+VARIANTS = [GeneActivityNetwork, PublishedGeneActivityNetwork]
 
 
 @pytest.fixture
@@ -23,9 +27,9 @@ def accessibility() -> torch.Tensor:
     return torch.bernoulli(torch.full((64, 40), 0.2), generator=torch.Generator().manual_seed(0))
 
 
-def make_network(prior: sparse.csr_matrix, **options) -> GeneActivityNetwork:
+def make_network(prior: sparse.csr_matrix, network_class: type = GeneActivityNetwork, **options) -> torch.nn.Module:
     torch.manual_seed(0)
-    network = GeneActivityNetwork(*prior.shape, prior.nnz, n_hidden=(8, 7), **options)
+    network = network_class(*prior.shape, prior.nnz, n_hidden=(8, 7), **options)
     network.set_prior(prior)
     return network
 
@@ -73,11 +77,11 @@ def test_batch_norm_errors() -> None:
     assert norm.eval()(torch.randn(1, 2), "rna").shape == (1, 2)
 
 
-@pytest.mark.parametrize("options", VARIANTS)
+@pytest.mark.parametrize("network_class", VARIANTS)
 def test_gene_activity_of_one_cell_is_that_in_a_batch(
-    prior: sparse.csr_matrix, accessibility: torch.Tensor, options: dict
+    prior: sparse.csr_matrix, accessibility: torch.Tensor, network_class: type
 ) -> None:
-    network = make_network(prior, dropout=0.2, input_dropout=0.3, **options)
+    network = make_network(prior, network_class)
     randomize(network)
     network(accessibility)  # moves the running statistics
     network.eval()
@@ -86,11 +90,11 @@ def test_gene_activity_of_one_cell_is_that_in_a_batch(
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("options", VARIANTS)
-def test_gene_activity_dense_is_csr(prior: sparse.csr_matrix, accessibility: torch.Tensor, options: dict) -> None:
+@pytest.mark.parametrize("network_class", VARIANTS)
+def test_gene_activity_dense_is_csr(prior: sparse.csr_matrix, accessibility: torch.Tensor, network_class: type) -> None:
     results = []
     for x in (accessibility, accessibility.to_sparse_csr()):
-        network = make_network(prior, **options)
+        network = make_network(prior, network_class)
         randomize(network)
         y = network(x)
         y.square().sum().backward()
@@ -99,12 +103,18 @@ def test_gene_activity_dense_is_csr(prior: sparse.csr_matrix, accessibility: tor
         torch.testing.assert_close(csr, dense, atol=1e-3, rtol=1e-4)
 
 
-def test_default_network_starts_as_the_prior(prior: sparse.csr_matrix, accessibility: torch.Tensor) -> None:
-    network = make_network(prior)
-    np.testing.assert_allclose(network(accessibility).detach(), accessibility.numpy() @ prior.toarray(), rtol=1e-5)
-    # And the nonlinear path learns all the same.
+def test_default_network_starts_linear_and_keeps_its_directions(
+    prior: sparse.csr_matrix, accessibility: torch.Tensor
+) -> None:
+    network = make_network(prior, n_directions=3)
+    directions, offset, programmes = torch.randn(40, 3), torch.randn(3), torch.randn(6, 3)
+    network.set_directions(directions, offset, programmes)
+    x = accessibility.numpy()
+    linear = (x @ directions.numpy() + offset.numpy()) @ programmes.numpy().T
+    np.testing.assert_allclose(network(accessibility).detach(), x @ prior.toarray() + linear, atol=1e-4)
+    # What follows learns, the directions stay.
     target = torch.randn(64, 6)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=1e-2)
     errors = []
     for _ in range(100):
         error = (network(accessibility) - target).square().mean()
@@ -112,12 +122,13 @@ def test_default_network_starts_as_the_prior(prior: sparse.csr_matrix, accessibi
         error.backward()
         optimizer.step()
         errors.append(error.item())
-    assert all(weight.abs().sum() > 0 for weight in network.linear_weights())
+    assert torch.equal(network.directions.weight, directions)
+    assert network.nonlinear[-1].weight.abs().sum() > 0
     assert errors[-1] < 0.5 * errors[0]
 
 
 def test_published_network_layer_by_layer(prior: sparse.csr_matrix, accessibility: torch.Tensor) -> None:
-    network = make_network(prior, prior_path=False, batch_norm=True)
+    network = make_network(prior, PublishedGeneActivityNetwork)
     assert network.link_weights is None
     x = accessibility.numpy()
     for weight in network.linear_weights():
@@ -128,40 +139,33 @@ def test_published_network_layer_by_layer(prior: sparse.csr_matrix, accessibilit
 
 
 def test_default_network_layer_by_layer(prior: sparse.csr_matrix, accessibility: torch.Tensor) -> None:
-    network = make_network(prior)
+    network = make_network(prior, n_directions=3)
     randomize(network)
-    hidden = accessibility.numpy()
-    biases = [layer.bias.detach().numpy() for layer in network.layers if layer.bias is not None]
-    assert len(biases) == 2  # the last layer's offset is the prior path's
-    w1, w2, w3 = (weight.detach().numpy().T for weight in network.linear_weights())
-    for weight, bias in zip((w1, w2), biases, strict=True):
-        hidden = hidden @ weight + bias
+    parameter = {name: p.detach().numpy() for name, p in network.named_parameters()}
+    position = accessibility.numpy() @ parameter["directions.weight"] + parameter["directions.bias"]
+    hidden = position
+    for layer in (0, 3):
+        hidden = hidden @ parameter[f"nonlinear.{layer}.weight"].T + parameter[f"nonlinear.{layer}.bias"]
         hidden = np.where(hidden > 0, hidden, 0.2 * hidden)
-    expected = hidden @ w3 + network.links(accessibility).detach().numpy()
+    hidden = hidden @ parameter["nonlinear.6.weight"].T + parameter["nonlinear.6.bias"]
+    expected = (position @ parameter["linear.weight"].T + hidden) @ parameter["programmes.weight"].T
+    expected = expected + network.links(accessibility).detach().numpy()
     np.testing.assert_allclose(network(accessibility).detach(), expected, atol=1e-4)
 
 
 def test_linear_weights_are_the_layers_own(prior: sparse.csr_matrix) -> None:
-    network = make_network(prior)
-    assert [tuple(weight.shape) for weight in network.linear_weights()] == [(8, 40), (7, 8), (6, 7)]
+    network = make_network(prior, n_directions=3)
+    assert [tuple(weight.shape) for weight in network.linear_weights()] == [(3, 40), (3, 3), (6, 3)]
     network.linear_weights()[0].sum().backward()
-    torch.testing.assert_close(network.layers[0].weight.grad, torch.ones(40, 8))
+    torch.testing.assert_close(network.directions.weight.grad, torch.ones(40, 3))
 
 
-def test_input_dropout_is_for_training_only(prior: sparse.csr_matrix, accessibility: torch.Tensor) -> None:
-    network = make_network(prior, input_dropout=0.5)
-    x = accessibility.to_sparse_csr()
-    assert not torch.equal(network(x), network(x))
-    network.eval()
-    assert torch.equal(network(x), network(x))
-
-
-@pytest.mark.parametrize("options", VARIANTS)
-def test_gene_activity_state_dict(prior: sparse.csr_matrix, accessibility: torch.Tensor, options: dict) -> None:
-    network = make_network(prior, **options)
+@pytest.mark.parametrize("network_class", VARIANTS)
+def test_gene_activity_state_dict(prior: sparse.csr_matrix, accessibility: torch.Tensor, network_class: type) -> None:
+    network = make_network(prior, network_class)
     randomize(network)
     network(accessibility)
-    rebuilt = GeneActivityNetwork(*prior.shape, prior.nnz, n_hidden=(8, 7), **options)  # the prior comes with the state
+    rebuilt = network_class(*prior.shape, prior.nnz, n_hidden=(8, 7))  # the prior comes with the state
     rebuilt.load_state_dict(network.state_dict())
     assert torch.equal(rebuilt.links.genes, network.links.genes)
     assert torch.equal(rebuilt.eval()(accessibility), network.eval()(accessibility))
@@ -170,6 +174,17 @@ def test_gene_activity_state_dict(prior: sparse.csr_matrix, accessibility: torch
 def make_projection(**options) -> ProjectionNetwork:
     torch.manual_seed(0)
     return ProjectionNetwork(n_genes=6, n_latent=2, n_hidden=(8, 5), **options)
+
+
+def test_projection_reads_components_and_passes_them_on() -> None:
+    network = make_projection(n_components=3).eval()
+    components, x = torch.randn(3, 6), torch.randn(30, 6)
+    network.set_components(components)
+    assert not network.components.weight.requires_grad
+    torch.nn.init.zeros_(network.output.weight)
+    first = network.norms[0](network.layers[0](x @ components.t()), "rna")
+    expected = first @ network.shortcut.weight.t() + network.output.bias
+    torch.testing.assert_close(network(x, "rna"), expected)
 
 
 def test_projection_layer_by_layer() -> None:

@@ -2,7 +2,7 @@
 
 from ._constants import BATCH_KEYS, REGISTRY_KEYS
 from ._dataset import UnpairedDataset
-from ._fields import AnchorsField, CountsField, DiffusionCoordinatesField, GroupsField, PriorField
+from ._fields import AnchorsField, CountsField, DiffusionCoordinatesField, GroupsField, PriorField, registered_anchors
 from ._sampler import PairSampler, steps_per_epoch
 from ._splitter import UnpairedDataSplitter
 
@@ -17,5 +17,6 @@ __all__ = [
     "PriorField",
     "UnpairedDataSplitter",
     "UnpairedDataset",
+    "registered_anchors",
     "steps_per_epoch",
 ]

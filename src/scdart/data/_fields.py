@@ -17,8 +17,11 @@ from scvi.data.fields import (
 
 from scdart._constants import ATAC, RNA
 
+from ._constants import REGISTRY_KEYS
+
 if TYPE_CHECKING:
     from mudata import MuData
+    from scvi.data import AnnDataManager
 
 
 class _OptionalOnTransfer(BaseMuDataWrapperClass):
@@ -139,17 +142,28 @@ def modality_rows(mdata: MuData, modality: str) -> np.ndarray:
     return mdata.obsmap[modality].astype(np.int64).ravel() - 1
 
 
-def anchors_by_modality(anchors: sparse.spmatrix, mdata: MuData, rna_mod: str, atac_mod: str) -> sparse.csr_matrix:
-    """Anchors between positions of ``mdata.obs_names`` as a matrix of RNA rows x ATAC rows."""
-    position = {}
-    for role, mod in ((RNA, rna_mod), (ATAC, atac_mod)):
-        rows = modality_rows(mdata, mod)
+def registered_anchors(manager: AnnDataManager) -> sparse.csr_matrix | None:
+    """Weights between all RNA rows and all ATAC rows, of shape (n_rna, n_atac); ``None`` without anchors."""
+    if REGISTRY_KEYS.ANCHORS not in manager.data_registry:
+        return None
+    rows_of = []
+    for key in (REGISTRY_KEYS.RNA, REGISTRY_KEYS.ATAC):
+        rows = modality_rows(manager.adata, manager.data_registry[key].mod_key)
         measured = np.flatnonzero(rows >= 0)
-        position[role] = measured[np.argsort(rows[measured])]
-    return sparse.csr_matrix(anchors)[position[RNA]][:, position[ATAC]].tocsr()
+        rows_of.append(measured[np.argsort(rows[measured])])
+    anchors = sparse.csr_matrix(manager.get_from_registry(REGISTRY_KEYS.ANCHORS))
+    return anchors[rows_of[0]][:, rows_of[1]].tocsr()
 
 
-def anchor_confidence(anchors: sparse.csr_matrix) -> dict[str, np.ndarray]:
-    """How far each cell's anchors are trusted, in [0, 1]: the sum of its weights."""
-    sums = {RNA: anchors.sum(axis=1), ATAC: anchors.sum(axis=0)}
-    return {role: np.clip(np.asarray(s).ravel(), 0, 1) for role, s in sums.items()}
+def registered_confidence(manager: AnnDataManager) -> dict[str, np.ndarray] | None:
+    """How far each cell's anchors are trusted, in [0, 1], by modality; ``None`` where nothing is said about it."""
+    if REGISTRY_KEYS.ANCHORS not in manager.data_registry:
+        return None
+    slot = f"{manager.data_registry[REGISTRY_KEYS.ANCHORS].attr_key}_confidence"
+    confidence = {}
+    for role, key in ((RNA, REGISTRY_KEYS.RNA), (ATAC, REGISTRY_KEYS.ATAC)):
+        obsm = manager.adata.mod[manager.data_registry[key].mod_key].obsm
+        if slot not in obsm:
+            return None
+        confidence[role] = np.asarray(obsm[slot]).ravel()
+    return confidence

@@ -13,7 +13,7 @@ from scdart._constants import ATAC, RNA
 
 from ._constants import REGISTRY_KEYS
 from ._dataset import UnpairedDataset
-from ._fields import anchor_confidence, anchors_by_modality, modality_rows
+from ._fields import modality_rows, registered_anchors, registered_confidence
 from ._sampler import PairSampler
 
 if TYPE_CHECKING:
@@ -116,16 +116,10 @@ class UnpairedDataSplitter(LightningDataModule):
         return self._loader(rows, shuffle=False)
 
     def _loader(self, rows: dict[str, np.ndarray], shuffle: bool) -> DataLoader:
-        manager = self.adata_manager
-        anchors = confidence = None
-        if REGISTRY_KEYS.ANCHORS in manager.data_registry:
-            mods = [manager.data_registry[key].mod_key for key in (REGISTRY_KEYS.RNA, REGISTRY_KEYS.ATAC)]
-            anchors = anchors_by_modality(manager.get_from_registry(REGISTRY_KEYS.ANCHORS), manager.adata, *mods)
-            confidence = anchor_confidence(anchors)
         sampler = PairSampler(
             rows,
-            anchors,
-            confidence,
+            registered_anchors(self.adata_manager),
+            registered_confidence(self.adata_manager),
             batch_size=min(self.batch_size, min(map(len, rows.values()))),
             shuffle=shuffle,
             seed=settings.seed or 0,

@@ -22,8 +22,8 @@ from scdart.data._validation import check_setup
 from scdart.module import SCDARTModule
 
 from ._inference import InferenceMixin
+from ._initialization import initialize_from_data
 from ._presets import PRESETS
-from ._statistics import initialize_from_data
 from ._training_plan import SCDARTTrainingPlan
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Networks and losses of scDART."""
 
-from ._components import GeneActivityNetwork, ModalityBatchNorm, ProjectionNetwork
+from ._components import GeneActivityNetwork, ModalityBatchNorm, ProjectionNetwork, PublishedGeneActivityNetwork
 from ._losses import (
     block_distances,
     diffusion_kl,
@@ -13,13 +13,15 @@ from ._losses import (
 )
 from ._module import SCDARTModule
 from ._prior_penalty import off_prior_mass, prior_l1, prior_l2, prior_share
-from ._sparse import PriorLinear, SparseLinear, log_normalize, sparse_linear, tfidf
+from ._sparse import PriorLinear, PriorLinks, SparseLinear, log_normalize, sparse_linear, tfidf
 
 __all__ = [
     "GeneActivityNetwork",
     "ModalityBatchNorm",
     "PriorLinear",
+    "PriorLinks",
     "ProjectionNetwork",
+    "PublishedGeneActivityNetwork",
     "SCDARTModule",
     "SparseLinear",
     "block_distances",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from ._sparse import PriorLinear, PriorLinks, SparseLinear, dropout_sparse
+from ._sparse import PriorLinear, PriorLinks, SparseLinear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,49 +82,50 @@ class ModalityBatchNorm(nn.Module):
         return self.statistics[modality](x) * self.weight + self.bias
 
 
+class _MLP(nn.Sequential):
+    """Linear layers with LeakyReLU(0.2) and dropout between them; the last one is linear and begins at zero."""
+
+    def __init__(self, sizes: Sequence[int], dropout: float) -> None:
+        *hidden, last = (nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        between = ((layer, nn.LeakyReLU(_NEGATIVE_SLOPE), nn.Dropout(dropout)) for layer in hidden)
+        super().__init__(*chain.from_iterable(between), last)
+
+
 class GeneActivityNetwork(nn.Module):
     r"""Gene-activity network: accessibility of peaks to expression of genes ("pseudo-RNA").
 
-    By default the sum of two paths,
+    The sum of two paths,
 
-    .. math:: f(x) = x\,(A \circ w) + b + W_3\, \sigma(W_2\, \sigma(W_1 x)),
+    .. math:: f(x) = x\,(A \circ w) + b + V\bigl(L h + g(h)\bigr), \qquad h = R^\top x,
 
-    a linear one with a trainable weight per link of the prior :math:`A`, which begins as the prior itself, and a
-    nonlinear one of linear layers and LeakyReLU(0.2), which begins at zero and learns what the prior misses. Without
-    the prior path and with ``batch_norm`` it is the published network.
+    a linear one with a trainable weight per link of the prior :math:`A`, and one through a few directions :math:`R` of
+    accessibility, which a linear map and a multilayer perceptron :math:`g`, beginning at zero, turn into programmes
+    :math:`V` of expression. A free layer from all peaks learns the training cells by heart; directions found by ridge
+    regression on matched expression (:meth:`set_directions`), and held, do not.
 
     Parameters
     ----------
-    n_peaks
-        Number of peaks.
-    n_genes
-        Number of genes.
+    n_peaks, n_genes
+        Number of peaks and of genes.
     n_links
         Number of links, the stored entries of the prior.
+    n_directions
+        Number of directions :math:`R` and of programmes :math:`V`.
     n_hidden
-        Sizes of the hidden layers.
-    prior_path
-        Whether to add the linear path along the prior links.
-    batch_norm
-        Published form of the nonlinear path: batch norm and LeakyReLU after every layer, the last one included. The
-        path's function then ignores the scale of its weights, so that a penalty on their size does not bind.
+        Sizes of the hidden layers of :math:`g`.
     dropout
         Dropout rate of the hidden layers.
-    input_dropout
-        Dropout rate of the input: random peaks of a cell are closed.
-
-    References
-    ----------
-    Zhang, Yang & Zhang (2022), Genome Biology 23:139: the gene-activity module.
 
     Examples
     --------
     >>> import torch
     >>> from scipy import sparse
-    >>> network = GeneActivityNetwork(n_peaks=3, n_genes=2, n_links=3, n_hidden=(4,))
+    >>> network = GeneActivityNetwork(n_peaks=3, n_genes=2, n_links=3, n_directions=1, n_hidden=(4,))
     >>> network.set_prior(sparse.csr_matrix([[1, 0], [0, 0], [1, 1]]))
-    >>> network(torch.tensor([[1.0, 1.0, 2.0]]).to_sparse_csr()).detach()
-    tensor([[3., 2.]])
+    >>> network(torch.tensor([[1.0, 1.0, 2.0]]).to_sparse_csr()).shape
+    torch.Size([1, 2])
     """
 
     def __init__(
@@ -132,66 +134,119 @@ class GeneActivityNetwork(nn.Module):
         n_genes: int,
         n_links: int,
         *,
-        n_hidden: Sequence[int] = (1024, 512),
-        prior_path: bool = True,
-        batch_norm: bool = False,
+        n_directions: int = 30,
+        n_hidden: Sequence[int] = (64,),
         dropout: float = 0.0,
-        input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.input_dropout = input_dropout
-        self.links = (PriorLinear if prior_path else PriorLinks)(n_peaks, n_genes, n_links)
-
-        sizes = [n_peaks, *n_hidden, n_genes]
-        self.layers = nn.ModuleList()
-        self.between = nn.ModuleList()  # what follows each layer
-        for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
-            last = i == len(n_hidden)
-            # The offset of a batch norm or of the prior path takes the place of the layer's own.
-            bias = not batch_norm and not (last and prior_path)
-            self.layers.append((SparseLinear if i == 0 else nn.Linear)(n_in, n_out, bias=bias))
-            activation = nn.LeakyReLU(_NEGATIVE_SLOPE)
-            if batch_norm:
-                norm = nn.BatchNorm1d(n_out, _BATCH_NORM_EPS, _BATCH_NORM_MOMENTUM)
-                self.between.append(nn.Sequential(norm, activation, nn.Dropout(0.0 if last else dropout)))
-            else:
-                self.between.append(nn.Identity() if last else nn.Sequential(activation, nn.Dropout(dropout)))
-        if prior_path and not batch_norm:
-            nn.init.zeros_(self.layers[-1].get_parameter("weight"))
+        self.links = PriorLinear(n_peaks, n_genes, n_links)
+        self.directions = SparseLinear(n_peaks, n_directions)
+        self.linear = nn.Linear(n_directions, n_directions, bias=False)
+        nn.init.eye_(self.linear.weight)
+        self.nonlinear = _MLP([n_directions, *n_hidden, n_directions], dropout)
+        # The prior path holds the offsets of the genes.
+        self.programmes = nn.Linear(n_directions, n_genes, bias=False)
 
     def set_prior(self, prior: sparse.csr_matrix) -> None:
-        """Take over the links of a prior, and its values as the start of the prior path.
+        """Take over the links of a prior, and its values as the start of the prior path."""
+        self.links.set_prior(prior)
+
+    @torch.no_grad()
+    def set_directions(self, directions: torch.Tensor, offset: torch.Tensor, programmes: torch.Tensor) -> None:
+        """Take over directions and programmes, and hold the directions from now on.
 
         Parameters
         ----------
-        prior
-            Gene-activity matrix of shape (n_peaks, n_genes); every stored entry is a link.
+        directions
+            Of shape (n_peaks, n_directions).
+        offset
+            Added to a cell's position along each direction, of shape (n_directions,).
+        programmes
+            Change of expression along each direction, of shape (n_genes, n_directions).
         """
-        self.links.set_prior(prior)
+        self.directions.weight.copy_(directions)
+        assert self.directions.bias is not None
+        self.directions.bias.copy_(offset)
+        self.directions.requires_grad_(False)
+        self.programmes.weight.copy_(programmes)
 
     @property
-    def link_weights(self) -> torch.Tensor | None:
-        """Weights of the prior path, of shape (n_links,); None without it."""
-        return self.links.weight if isinstance(self.links, PriorLinear) else None
+    def link_weights(self) -> torch.Tensor:
+        """Weights of the prior path, of shape (n_links,)."""
+        return self.links.weight
 
     def linear_weights(self) -> list[torch.Tensor]:
-        """Weights of the nonlinear path's layers, first to last, each of shape (n_out, n_in): what the prior limits."""
+        """Weights of the other path without its nonlinear part, first to last, each of shape (n_out, n_in)."""
+        return [self.directions.weight.t(), self.linear.weight, self.programmes.weight]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Expression of shape (n_cells, n_genes) from accessibility of shape (n_cells, n_peaks), dense or CSR."""
+        position = self.directions(x)
+        return self.programmes(self.linear(position) + self.nonlinear(position)) + self.links(x)
+
+
+class PublishedGeneActivityNetwork(nn.Module):
+    """Gene-activity network as published: linear layers, each followed by batch norm and LeakyReLU(0.2).
+
+    Batch norm follows the last layer too. The function then ignores the scale of the weights, so that the published
+    penalty on their size does not bind.
+
+    Parameters
+    ----------
+    n_peaks, n_genes
+        Number of peaks and of genes.
+    n_links
+        Number of links, the stored entries of the prior.
+    n_hidden
+        Sizes of the hidden layers.
+
+    References
+    ----------
+    Zhang, Yang & Zhang (2022), Genome Biology 23:139: the gene-activity module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> PublishedGeneActivityNetwork(n_peaks=3, n_genes=2, n_links=3, n_hidden=(4,))(torch.rand(5, 3)).shape
+    torch.Size([5, 2])
+    """
+
+    link_weights = None
+
+    def __init__(self, n_peaks: int, n_genes: int, n_links: int, *, n_hidden: Sequence[int] = (1024, 512)) -> None:
+        super().__init__()
+        self.links = PriorLinks(n_peaks, n_genes, n_links)
+        first, *others = pairwise([n_peaks, *n_hidden, n_genes])
+        self.layers = nn.ModuleList(
+            [SparseLinear(*first, bias=False), *(nn.Linear(n_in, n_out, bias=False) for n_in, n_out in others)]
+        )
+        self.norms = nn.ModuleList(
+            nn.BatchNorm1d(size, _BATCH_NORM_EPS, _BATCH_NORM_MOMENTUM) for size in [*n_hidden, n_genes]
+        )
+
+    def set_prior(self, prior: sparse.csr_matrix) -> None:
+        """Take over the links of a prior, which only the penalty reads."""
+        self.links.set_prior(prior)
+
+    def linear_weights(self) -> list[torch.Tensor]:
+        """Weights of the layers, first to last, each of shape (n_out, n_in): what the prior limits."""
         first, *others = (layer.get_parameter("weight") for layer in self.layers)
         return [first.t(), *others]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Expression of shape (n_cells, n_genes) from accessibility of shape (n_cells, n_peaks), dense or CSR."""
-        x = dropout_sparse(x, self.input_dropout, training=self.training)
-        hidden = x
-        for layer, between in zip(self.layers, self.between, strict=True):
-            hidden = between(layer(hidden))
-        return hidden + self.links(x) if isinstance(self.links, PriorLinear) else hidden
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = nn.functional.leaky_relu(norm(layer(x)), _NEGATIVE_SLOPE)
+        return x
 
 
 class ProjectionNetwork(nn.Module):
     """Projection network: expression, real or predicted, to the latent space; shared by the modalities.
 
-    Hidden layers with batch norm (statistics per modality), LeakyReLU(0.2) and dropout, and a linear output.
+    Hidden layers with batch norm (statistics per modality), LeakyReLU(0.2) and dropout, and a linear output. With
+    ``n_components``, the network reads principal components of expression, found once and held
+    (:meth:`set_components`), and the first hidden layer is also passed on to the output as it is before activation: a
+    linear map to begin with, which the rest of the network bends.
 
     Parameters
     ----------
@@ -201,6 +256,8 @@ class ProjectionNetwork(nn.Module):
         Size of the latent space.
     n_hidden
         Sizes of the hidden layers.
+    n_components
+        Principal components to read; ``None`` reads genes, as published.
     modalities
         Names of the modalities.
     dropout
@@ -224,20 +281,36 @@ class ProjectionNetwork(nn.Module):
         n_latent: int,
         *,
         n_hidden: Sequence[int] = (512, 128),
+        n_components: int | None = None,
         modalities: Sequence[str] = ("rna", "atac"),
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        sizes = [n_genes, *n_hidden]
-        self.layers = nn.ModuleList(
-            nn.Linear(n_in, n_out, bias=False) for n_in, n_out in zip(sizes, sizes[1:], strict=False)
-        )
+        self.components = self.shortcut = None
+        if n_components is not None:
+            self.components = nn.Linear(n_genes, n_components, bias=False)
+            self.shortcut = nn.Linear(n_hidden[0], n_latent, bias=False)
+        sizes = [n_components or n_genes, *n_hidden]
+        self.layers = nn.ModuleList(nn.Linear(n_in, n_out, bias=False) for n_in, n_out in pairwise(sizes))
         self.norms = nn.ModuleList(ModalityBatchNorm(size, modalities) for size in n_hidden)
         self.activation = nn.Sequential(nn.LeakyReLU(_NEGATIVE_SLOPE), nn.Dropout(dropout))
         self.output = nn.Linear(sizes[-1], n_latent)
 
+    @torch.no_grad()
+    def set_components(self, components: torch.Tensor) -> None:
+        """Take over principal components of expression, of shape (n_components, n_genes), and hold them."""
+        assert self.components is not None
+        self.components.weight.copy_(components)
+        self.components.requires_grad_(False)
+
     def forward(self, x: torch.Tensor, modality: str) -> torch.Tensor:
         """Latent cells of shape (n_cells, n_latent) from cells of one modality, of shape (n_cells, n_genes)."""
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = self.activation(norm(layer(x), modality))
-        return self.output(x)
+        if self.components is not None:
+            x = self.components(x)
+        shortcut = 0.0
+        for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            x = norm(layer(x), modality)
+            if i == 0 and self.shortcut is not None:
+                shortcut = self.shortcut(x)
+            x = self.activation(x)
+        return self.output(x) + shortcut

@@ -10,7 +10,7 @@ from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from scdart._constants import ATAC, RNA
 from scdart.data import BATCH_KEYS
 
-from ._components import GeneActivityNetwork, ProjectionNetwork
+from ._components import GeneActivityNetwork, ProjectionNetwork, PublishedGeneActivityNetwork
 from ._losses import (
     block_distances,
     diffusion_kl,
@@ -22,7 +22,7 @@ from ._losses import (
     pair_anchor_loss,
 )
 from ._prior_penalty import prior_l1, prior_l2, prior_share, sample_peaks
-from ._sparse import binarize, log_normalize, tfidf
+from ._sparse import binarize, log_normalize, tfidf, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,15 +49,17 @@ class SCDARTModule(BaseModuleClass):
         Number of diffusion times in the diffusion coordinates.
     n_latent
         Dimensions of the latent space.
+    architecture
+        ``"linear-start"``: RNA as log-counts relative to the median library, z-scored per gene; ATAC as TF-IDF of unit
+        length; networks that begin as linear maps (:class:`GeneActivityNetwork`, and :class:`ProjectionNetwork` on
+        principal components). ``"published"``: RNA as log-counts relative to a library of 100, ATAC binarised;
+        :class:`PublishedGeneActivityNetwork`, and a projection that reads genes.
+    n_components
+        Principal components of expression, and directions of accessibility, that ``"linear-start"`` reads.
     activity_hidden, projection_hidden
         Sizes of the hidden layers of both networks.
-    prior_path, batch_norm
-        See :class:`scdart.module.GeneActivityNetwork`.
-    dropout, input_dropout
-        Dropout rates of the hidden layers, and of the counts of either modality.
-    normalization
-        ``"standard"``: RNA as log-counts relative to the median library, z-scored per gene; ATAC as TF-IDF.
-        ``"published"``: RNA as log-counts relative to a library of 100; ATAC binarised.
+    dropout
+        Dropout rate of the hidden layers.
     distance_loss
         ``"kl"`` or ``"mse"`` between latent and diffusion distances.
     squared_distances
@@ -87,13 +89,11 @@ class SCDARTModule(BaseModuleClass):
         n_blocks: int,
         *,
         n_latent: int = 16,
-        activity_hidden: Sequence[int] = (512, 256),
-        projection_hidden: Sequence[int] = (512, 128),
-        prior_path: bool = True,
-        batch_norm: bool = False,
+        architecture: Literal["linear-start", "published"] = "linear-start",
+        n_components: int = 30,
+        activity_hidden: Sequence[int] = (64,),
+        projection_hidden: Sequence[int] = (128, 64),
         dropout: float = 0.1,
-        input_dropout: float = 0.3,
-        normalization: Literal["standard", "published"] = "standard",
         distance_loss: Literal["kl", "mse"] = "kl",
         squared_distances: bool = False,
         alignment_loss: Literal["mmd", "published"] = "mmd",
@@ -108,8 +108,7 @@ class SCDARTModule(BaseModuleClass):
     ) -> None:
         super().__init__()
         self.n_genes, self.n_peaks, self.n_blocks, self.n_latent = n_genes, n_peaks, n_blocks, n_latent
-        self.normalization = normalization
-        self.input_dropout = input_dropout
+        self.published = architecture == "published"
         self.squared_distances = squared_distances
         self.peak_block = peak_block
         self._distance_loss = {"kl": diffusion_kl, "mse": diffusion_mse}[distance_loss]
@@ -124,18 +123,21 @@ class SCDARTModule(BaseModuleClass):
             "expression": expression_weight,
             "group": group_weight,
         }
-        self.gene_activity = GeneActivityNetwork(
-            n_peaks,
-            n_genes,
-            n_links,
-            n_hidden=activity_hidden,
-            prior_path=prior_path,
-            batch_norm=batch_norm,
-            dropout=dropout,
-            input_dropout=input_dropout,
-        )
+        sizes = (n_peaks, n_genes, n_links)
+        self.gene_activity: GeneActivityNetwork | PublishedGeneActivityNetwork
+        if self.published:
+            self.gene_activity = PublishedGeneActivityNetwork(*sizes, n_hidden=activity_hidden)
+        else:
+            self.gene_activity = GeneActivityNetwork(
+                *sizes, n_directions=n_components, n_hidden=activity_hidden, dropout=dropout
+            )
         self.projection = ProjectionNetwork(
-            n_genes, n_latent, n_hidden=projection_hidden, modalities=(RNA, ATAC), dropout=dropout
+            n_genes,
+            n_latent,
+            n_hidden=projection_hidden,
+            n_components=None if self.published else n_components,
+            modalities=(RNA, ATAC),
+            dropout=dropout,
         )
         self.register_buffer("library_size", torch.tensor(1.0))
         self.register_buffer("gene_mean", torch.zeros(n_genes))
@@ -144,21 +146,22 @@ class SCDARTModule(BaseModuleClass):
 
     def log_expression(self, counts: torch.Tensor) -> torch.Tensor:
         """Log-normalised expression, dense, of shape ``(n_cells, n_genes)``."""
-        target = _PUBLISHED_LIBRARY_SIZE if self.normalization == "published" else self.library_size
-        values = log_normalize(counts, float(target))
+        target = _PUBLISHED_LIBRARY_SIZE if self.published else float(self.library_size)
+        values = log_normalize(counts, target)
         return values.to_dense() if values.layout is torch.sparse_csr else values
 
     def expression(self, counts: torch.Tensor) -> torch.Tensor:
         """Z-score log-expression, for the projection to read; published, it reads log-expression itself."""
         values = self.log_expression(counts)
-        if self.normalization == "published":
+        if self.published:
             return values
         # A gene that never varies says nothing: its deviation of zero must not make it large.
         return (values - self.gene_mean) / self.gene_deviation.where(self.gene_deviation > 0, torch.inf)
 
     def accessibility(self, counts: torch.Tensor) -> torch.Tensor:
-        """Weigh counts by TF-IDF with held document frequencies for gene activity to read; published, binarise."""
-        return binarize(counts) if self.normalization == "published" else tfidf(counts, self.inverse_frequency)
+        """Binarise counts for gene activity to read; unless published, weigh them by TF-IDF to unit length."""
+        opened = binarize(counts)
+        return opened if self.published else unit_rows(tfidf(opened, self.inverse_frequency))
 
     @auto_move_data
     def embed(self, tensors: dict[str, torch.Tensor], role: str) -> torch.Tensor:
@@ -169,7 +172,7 @@ class SCDARTModule(BaseModuleClass):
     def predict_expression(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
         """Log-normalised expression predicted for ATAC cells, not below zero."""
         predicted = self.features(tensors, ATAC)
-        if self.normalization == "standard":
+        if not self.published:
             predicted = predicted * self.gene_deviation + self.gene_mean
         return predicted.clamp(min=0)
 
@@ -186,10 +189,8 @@ class SCDARTModule(BaseModuleClass):
         outputs: dict[str, dict[str, torch.Tensor]] = {"x": {}, "z": {}}
         for role in (RNA, ATAC):
             if role in tensors:
-                x = outputs["x"][role] = self.features(tensors[role], role)
-                if role == RNA:
-                    x = torch.nn.functional.dropout(x, self.input_dropout, self.training)
-                outputs["z"][role] = self.projection(x, role)
+                outputs["x"][role] = self.features(tensors[role], role)
+                outputs["z"][role] = self.projection(outputs["x"][role], role)
         return outputs
 
     def _get_generative_input(self, tensors: dict[str, Any], inference_outputs: Any, **kwargs: Any) -> dict:
@@ -231,7 +232,7 @@ class SCDARTModule(BaseModuleClass):
         if BATCH_KEYS.GROUPS in tensors[RNA]:
             groups = (tensors[role][BATCH_KEYS.GROUPS] for role in (RNA, ATAC))
             rna_groups, atac_groups = groups
-            terms["group"] = group_anchor_loss(z[RNA], rna_groups, z[ATAC], atac_groups)
+            terms["group"] = group_anchor_loss(z[RNA], rna_groups, z[ATAC], atac_groups, squared=not self.published)
         used = {**self.weights, **weights}
         total = torch.stack([used[name] * term for name, term in terms.items()]).sum()
         return LossOutput(loss=total, n_obs_minibatch=len(z[RNA]), extra_metrics=terms)

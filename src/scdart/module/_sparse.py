@@ -105,6 +105,32 @@ def tfidf(x: torch.Tensor, idf: torch.Tensor, target_sum: float = 1e4) -> torch.
     return frequency * idf
 
 
+def unit_rows(x: torch.Tensor) -> torch.Tensor:
+    """Scale every cell to Euclidean length 1; a cell of zeros stays zero.
+
+    Parameters
+    ----------
+    x
+        Cells of shape (n_cells, n_features), dense or CSR.
+
+    Returns
+    -------
+    Tensor of the shape and layout of ``x``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]])
+    """
+    if not _is_csr(x):
+        return F.normalize(x, dim=1)
+    rows, values = _csr_rows(x), x.values()
+    lengths = values.new_zeros(x.shape[0]).index_add(0, rows, values.square()).sqrt()
+    return _map_values(x, lambda values: values / lengths.where(lengths > 0, 1.0)[rows])
+
+
 def binarize(x: torch.Tensor) -> torch.Tensor:
     """Open (1) or closed (0): one where a value is positive.
 
