@@ -33,7 +33,7 @@ class Preset:
         Cells of each modality per minibatch; ``None`` takes a quarter of the smaller modality.
     """
 
-    t: tuple[int, ...] = (5, 10, 20)
+    t: tuple[int, ...] = (0, 5)
     diffusion: dict[str, Any] = field(default_factory=dict)
     anchors: bool = True
     module: dict[str, Any] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Preset:
 
 #: ``paper`` follows Zhang, Yang & Zhang (2022) and the settings of their experiments; ``default`` follows ablations.
 PRESETS: dict[str, Preset] = {
-    "default": Preset(n_steps=600, cells_per_batch=256),
+    "default": Preset(n_steps=400, cells_per_batch=128),
     "paper": Preset(
         t=(30, 50, 70),
         diffusion={"potential": True},
@@ -71,6 +71,8 @@ PRESETS: dict[str, Preset] = {
             "alignment_loss": "published",
             "prior_penalty": "l1",
             "peak_block": None,
+            "diffusion_weight": 1.0,
+            "mmd_weight": 1.0,
             "prior_weight": 1.0,
         },
         plan={"lr": 3e-4, "lr_schedule": "constant"},

@@ -35,7 +35,7 @@ class SCDARTTrainingPlan(TrainingPlan):
         self,
         module: BaseModuleClass,
         *,
-        lr: float = 1e-3,
+        lr: float = 2e-3,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         lr_schedule: Literal["cosine", "constant"] = "cosine",
