@@ -1,0 +1,124 @@
+"""Is a correspondence right? Evidence from genes that it was not inferred from, without labels or known pairs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ._matching import soft_neighbors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._correspondence import Coordinates, Evidence
+
+#: Most cells of either modality, and most genes of either half, that are scored.
+_MAX_CELLS = 5000
+_MAX_GENES = 1000
+
+
+class Agreement(NamedTuple):
+    """Evidence for a correspondence from genes that it has not seen.
+
+    Attributes
+    ----------
+    correlation
+        Mean over held-out genes of the correlation between transferred expression and gene activity.
+    z
+        Standard deviations by which it exceeds what mismatched genes would have.
+    """
+
+    correlation: float
+    z: float
+
+
+def held_out_agreement(
+    evidence: Evidence,
+    infer: Callable[[Evidence, np.random.Generator], list[Coordinates]],
+    n_neighbors: int,
+    rng: np.random.Generator,
+) -> list[Agreement]:
+    """Score correspondences without labels or pairs: infer from half of the genes and peaks, test on the other half.
+
+    A peak is used only if none of its genes is held out. The null hypothesis is that a gene's activity goes with the
+    transferred expression of that gene no more than with that of another; its mean and variance over all permutations
+    of the genes are exact.
+
+    Parameters
+    ----------
+    evidence
+        Data of all genes.
+    infer
+        Yields the correspondences to compare from part of the data.
+    n_neighbors
+        Partners of an ATAC cell.
+    rng
+        Source of the halves, and of the sample of cells where there are many.
+
+    References
+    ----------
+    Hoeffding (1951), "A combinatorial central limit theorem".
+    """
+    evidence = _sample_cells(evidence, rng)
+    linked = np.flatnonzero(evidence.prior.getnnz(axis=0))
+    first = rng.permutation(linked)[: len(linked) // 2]
+    scores = []
+    for held_out in (first, np.setdiff1d(linked, first)):
+        kept_genes = np.setdiff1d(np.arange(evidence.prior.shape[1]), held_out)
+        kept_peaks = evidence.prior[:, held_out].getnnz(axis=1) == 0
+        part = replace(
+            evidence,
+            expression=evidence.expression[:, kept_genes],
+            weights=evidence.weights[:, kept_peaks],
+            prior=evidence.prior[kept_peaks][:, kept_genes],
+        )
+        detected = np.minimum(
+            evidence.expression[:, held_out].getnnz(axis=0),
+            (evidence.weights @ evidence.prior[:, held_out]).getnnz(axis=0),
+        )
+        scored = held_out[np.argsort(-detected, kind="stable")[:_MAX_GENES]]
+        activity = _standardize((evidence.weights @ evidence.prior[:, scored]).toarray())
+        expression = evidence.expression[:, scored]
+        scores.append(
+            [
+                _cross_correlation_score(
+                    _standardize((soft_neighbors(found.atac, found.rna, n_neighbors) @ expression).toarray()), activity
+                )
+                for found in infer(part, rng)
+            ]
+        )
+    return [_combine(halves) for halves in zip(*scores, strict=True)]
+
+
+def _sample_cells(evidence: Evidence, rng: np.random.Generator) -> Evidence:
+    rna, atac = (
+        np.sort(rng.permutation(n)[:_MAX_CELLS]) for n in (evidence.expression.shape[0], evidence.weights.shape[0])
+    )
+    known = None if evidence.known is None else evidence.known[rna][:, atac]
+    return replace(evidence, expression=evidence.expression[rna], weights=evidence.weights[atac], known=known)
+
+
+def _standardize(values: np.ndarray) -> np.ndarray:
+    centred = values - values.mean(axis=0)
+    spread = centred.std(axis=0)
+    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-9)
+
+
+def _cross_correlation_score(transferred: np.ndarray, activity: np.ndarray) -> tuple[int, float, float, float]:
+    """Get number of genes, trace of their cross-correlation, and its mean and variance over permuted genes."""
+    correlation = transferred.T @ activity / len(activity)
+    n_genes = len(correlation)
+    centred = correlation - correlation.mean(axis=0) - correlation.mean(axis=1)[:, None] + correlation.mean()
+    return (
+        n_genes,
+        float(np.trace(correlation)),
+        float(correlation.sum() / n_genes),
+        float((centred**2).sum() / (n_genes - 1)),
+    )
+
+
+def _combine(halves: tuple[tuple[int, float, float, float], ...]) -> Agreement:
+    n_genes, trace, expected, variance = np.sum(halves, axis=0)
+    return Agreement(float(trace / n_genes), float((trace - expected) / np.sqrt(max(variance, np.finfo(float).tiny))))

@@ -1,0 +1,186 @@
+"""Coordinates in which RNA and ATAC cells can be compared, from counts and the gene-activity prior alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.preprocessing import normalize
+
+from ._features import pca
+from ._matching import soft_neighbors
+from ._ridge import cross_fitted_ridge
+
+#: Principal components of RNA that gene activity is compared with.
+_N_PCS = 30
+
+#: Least share of cells that express a gene: variance of 1 would give the noise of rarer ones the weight of signal.
+_MIN_DETECTED = 0.005
+
+#: Most standard deviations by which a cell's activity of a gene may exceed what its depth predicts.
+_MAX_RESIDUAL = 10.0
+
+#: ATAC cells whose gene activity is written down at a time.
+_CHUNK = 4096
+
+#: Most cells of a modality to search for partners and to learn from: beyond, cost is linear in the number of cells.
+_MAX_LANDMARKS = 20_000
+
+#: Weight of the prediction from all features against the canonical coordinates.
+_PREDICTION_WEIGHT = 2.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What anchors are inferred from.
+
+    Attributes
+    ----------
+    expression
+        Log-normalised expression of shape (n_rna, n_genes).
+    weights
+        TF-IDF weights of shape (n_atac, n_peaks).
+    prior
+        Links of shape (n_peaks, n_genes).
+    known
+        Weights of pairs that are known, of shape (n_rna, n_atac).
+    """
+
+    expression: sp.csr_matrix
+    weights: sp.csr_matrix
+    prior: sp.csr_matrix
+    known: sp.csr_matrix | None = None
+
+
+class Coordinates(NamedTuple):
+    """Coordinates of unit length that both modalities share, of shape (n_rna, n_components), (n_atac, n_components)."""
+
+    rna: np.ndarray
+    atac: np.ndarray
+
+
+class Landmarks(NamedTuple):
+    """Rows of either modality that others are compared with: all cells, or as many as their structure needs."""
+
+    rna: np.ndarray
+    atac: np.ndarray
+
+
+def draw_landmarks(evidence: Evidence, rng: np.random.Generator) -> Landmarks:
+    """Draw cells of either modality at random."""
+    n_rna, n_atac = evidence.expression.shape[0], evidence.weights.shape[0]
+    return Landmarks(*(np.sort(rng.permutation(n)[:_MAX_LANDMARKS]) for n in (n_rna, n_atac)))
+
+
+def canonical_coordinates(evidence: Evidence, n_components: int, random_state: int) -> Coordinates:
+    r"""Compare cells across modalities by the genes they share.
+
+    With :math:`X \approx Q B` the leading principal components of z-scored expression and :math:`Y` the residuals of
+    gene activity, the coordinates are the leading singular vectors of :math:`Q (B Y^\top)`, times the square root of
+    their singular values. Only :math:`B Y^\top`, components x ATAC cells, is ever written down.
+    """
+    scaled = _unit_variance(evidence.expression)
+    components = pca(scaled, min(_N_PCS, min(scaled.shape) - 1), random_state=random_state)
+    lengths = np.linalg.norm(components, axis=0)
+    basis = components[:, lengths > 1e-6 * lengths.max()]
+    basis = basis / np.linalg.norm(basis, axis=0)
+    u, s, vt = np.linalg.svd(_activity_products(evidence, (scaled.T @ basis).T), full_matrices=False)
+    scale = np.sqrt(s[:n_components])
+    return Coordinates(normalize(basis @ u[:, :n_components] * scale), normalize(vt[:n_components].T * scale))
+
+
+def refined_coordinates(
+    evidence: Evidence,
+    canonical: Coordinates,
+    landmarks: Landmarks,
+    n_rounds: int,
+    n_neighbors: int,
+    rng: np.random.Generator,
+) -> Coordinates:
+    """Sharpen coordinates by all peaks and genes, also those without link.
+
+    In each round, landmarks take the mean coordinates of their partners in the other modality, ridge regression learns
+    to predict these from all features of the cell's own modality, and what it predicts for cells that it was not fitted
+    to is added to the canonical coordinates, each component as far as it can be predicted.
+    """
+    expression, weights = normalize(evidence.expression), normalize(evidence.weights)
+    refined = canonical
+    for _ in range(n_rounds):
+        to_rna, to_atac = partners(refined, landmarks, n_neighbors, evidence.known, queries=landmarks)
+        refined = Coordinates(
+            _sharpened(canonical.rna, expression, to_rna @ refined.atac, landmarks.rna, rng),
+            _sharpened(canonical.atac, weights, to_atac @ refined.rna, landmarks.atac, rng),
+        )
+    return refined
+
+
+def partners(
+    coordinates: Coordinates,
+    landmarks: Landmarks,
+    n_neighbors: int,
+    known: sp.csr_matrix | None = None,
+    *,
+    queries: Landmarks | None = None,
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Weigh partners of either modality's cells, landmarks of the other modality or known.
+
+    Returns
+    -------
+    Weights of shape (n_rna, n_atac) and (n_atac, n_rna), or of the rows of `queries`; rows sum to 1.
+    """
+    rna, atac = (slice(None), slice(None)) if queries is None else queries
+    to_rna = soft_neighbors(coordinates.rna[rna], coordinates.atac, n_neighbors, landmarks.atac)
+    to_atac = soft_neighbors(coordinates.atac[atac], coordinates.rna, n_neighbors, landmarks.rna)
+    if known is None:
+        return to_rna, to_atac
+    return override_rows(to_rna, known[rna]), override_rows(to_atac, known.T.tocsr()[atac])
+
+
+def override_rows(weights: sp.csr_matrix, known: sp.csr_matrix) -> sp.csr_matrix:
+    """Replace the rows of `weights` that have entries in `known` by these, scaled to sum to 1."""
+    inferred = np.diff(known.indptr) == 0
+    return (sp.diags(inferred.astype(float)) @ weights + normalize(known, norm="l1")).tocsr()
+
+
+def _unit_variance(expression: sp.csr_matrix) -> sp.csr_matrix:
+    mean = np.asarray(expression.mean(axis=0)).ravel()
+    variance = np.asarray(expression.multiply(expression).mean(axis=0)).ravel() - mean**2
+    detected = np.asarray((expression > 0).mean(axis=0)).ravel()
+    used = (variance > 1e-9) & (detected >= _MIN_DETECTED)
+    scale = np.divide(1.0, np.sqrt(variance.clip(0)), out=np.zeros_like(variance), where=used)
+    return (expression @ sp.diags(scale)).tocsr()
+
+
+def _activity_products(evidence: Evidence, loadings: np.ndarray) -> np.ndarray:
+    r"""Products of loadings, (n_pcs, n_genes), with residual gene activity, (n_atac, n_genes).
+
+    The residuals are those of correspondence analysis, :math:`(C - e) / \sqrt e` with `e` the activity that depth of
+    the cell and mean of the gene predict, which is sparse minus a matrix of rank one.
+    """
+    weights, prior = evidence.weights, evidence.prior
+    per_cell = np.sqrt(weights @ np.asarray(prior.sum(axis=1)).ravel())
+    per_gene = np.asarray(weights.sum(axis=0)).ravel() @ prior
+    per_gene = np.sqrt(per_gene / per_gene.sum())
+    products = -np.outer(loadings @ per_gene, per_cell)
+    for start in range(0, weights.shape[0], _CHUNK):
+        activity = (weights[start : start + _CHUNK] @ prior).tocsr()
+        expected = np.repeat(per_cell[start : start + _CHUNK], np.diff(activity.indptr)) * per_gene[activity.indices]
+        activity.data = np.minimum(activity.data / expected, _MAX_RESIDUAL + expected)
+        products[:, start : start + _CHUNK] += (activity @ loadings.T).T
+    return products
+
+
+def _sharpened(
+    canonical: np.ndarray, features: sp.csr_matrix, targets: np.ndarray, rows: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    predicted = cross_fitted_ridge(features, targets, rows, rng)
+    predicted -= predicted[rows].mean(axis=0)
+    spread = np.maximum(predicted[rows].std(axis=0), np.finfo(float).tiny)
+    # Ridge shrinks the components that are hard to predict, and the mean over partners those that are hard to match:
+    # both are undone, up to the share of the target's variance that was predicted.
+    covariance = (predicted[rows] * (targets - targets.mean(axis=0))).mean(axis=0)
+    correlation = covariance / np.maximum(spread * targets.std(axis=0), np.finfo(float).tiny)
+    predicted *= canonical.std(axis=0) / spread * correlation.clip(0) ** 2
+    return normalize(canonical + _PREDICTION_WEIGHT * normalize(predicted))

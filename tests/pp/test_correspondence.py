@@ -1,0 +1,128 @@
+"""Canonical coordinates against the dense formula; refinement against known pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from scdart.metrics import foscttm
+from scdart.pp import _correspondence
+from scdart.pp._correspondence import (
+    Evidence,
+    Landmarks,
+    canonical_coordinates,
+    draw_landmarks,
+    override_rows,
+    partners,
+    refined_coordinates,
+)
+from scdart.pp._features import log_normalize, tfidf
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    """Cells on a line, the same in both modalities: row i of one is row i of the other."""
+    rng = np.random.default_rng(0)
+    n_cells, n_genes = 150, 60
+    time = np.linspace(-1, 1, n_cells)[:, None]
+    peak_of = np.repeat(np.arange(n_genes), 2)
+    trend = np.sin(3 * time * rng.normal(size=n_genes) + rng.uniform(0, 6, size=n_genes))
+    free = np.sin(3 * time * rng.normal(size=200) + rng.uniform(0, 6, size=200))  # peaks without link
+    rna = rng.poisson(2 * np.exp(trend))
+    atac = np.hstack([rng.poisson(0.3 * np.exp(trend[:, peak_of])), rng.poisson(0.3 * np.exp(free))])
+    prior = sp.vstack([sp.csr_matrix(np.eye(n_genes)[peak_of]), sp.csr_matrix((200, n_genes))], format="csr")
+    return Evidence(log_normalize(sp.csr_matrix(rna)), tfidf(sp.csr_matrix(atac)), prior)
+
+
+def dense_canonical(evidence, n_components):
+    expression = evidence.expression.toarray().astype(float)
+    z = (expression - expression.mean(axis=0)) / expression.std(axis=0)
+    u, _, _ = np.linalg.svd(z, full_matrices=False)
+    basis = u[:, :30]
+    activity = evidence.weights.toarray().astype(float) @ evidence.prior.toarray()
+    expected = activity.sum(axis=1, keepdims=True) * activity.sum(axis=0) / activity.sum()
+    residual = np.minimum((activity - expected) / np.sqrt(expected), 10)
+    u, s, vt = np.linalg.svd(basis @ basis.T @ z @ residual.T)
+    coordinates = (u[:, :n_components] * np.sqrt(s[:n_components]), vt[:n_components].T * np.sqrt(s[:n_components]))
+    return [part / np.linalg.norm(part, axis=1, keepdims=True) for part in coordinates]
+
+
+@pytest.mark.parametrize("chunk", [4096, 13])
+def test_canonical_coordinates_are_the_dense_formula(evidence, monkeypatch, chunk):
+    monkeypatch.setattr(_correspondence, "_CHUNK", chunk)
+    found = canonical_coordinates(evidence, 5, random_state=0)
+    rna, atac = dense_canonical(evidence, 5)
+    # Up to the signs of the components, the same in both modalities.
+    np.testing.assert_allclose(found.rna @ found.atac.T, rna @ atac.T, atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(found.rna, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(found.atac, axis=1), 1, rtol=1e-6)
+
+
+def test_rare_genes_and_closed_genes_do_not_disturb(evidence):
+    rare = sp.csr_matrix(([5.0], ([3], [0])), shape=(150, 1))
+    absent = sp.csr_matrix((np.zeros(150), (np.arange(150), np.zeros(150, int))), shape=(150, 1))  # stored zeros
+    more = Evidence(
+        sp.hstack([evidence.expression, sp.csr_matrix((150, 1))], format="csr"),
+        evidence.weights,
+        sp.hstack([evidence.prior, sp.csr_matrix((evidence.prior.shape[0], 1))], format="csr"),
+    )
+    expected = canonical_coordinates(evidence, 5, random_state=0)
+    found = canonical_coordinates(more, 5, random_state=0)
+    np.testing.assert_allclose(found.rna @ found.atac.T, expected.rna @ expected.atac.T, atol=1e-3)
+    # One cell in 1,500 expresses the gene.
+    tall = sp.vstack([sp.hstack([evidence.expression, rare])] + 9 * [sp.hstack([evidence.expression, absent])]).tocsr()
+    scaled = _correspondence._unit_variance(tall)
+    assert not scaled[:, -1].toarray().any()
+    np.testing.assert_allclose(scaled[:, :-1].toarray().std(axis=0), 1, rtol=1e-4)
+
+
+def refine(evidence, n_rounds, landmarks=None):
+    canonical = canonical_coordinates(evidence, 5, random_state=0)
+    rng = np.random.default_rng(0)
+    landmarks = draw_landmarks(evidence, rng) if landmarks is None else landmarks
+    return refined_coordinates(evidence, canonical, landmarks, n_rounds, 20, rng)
+
+
+def test_refinement_uses_peaks_without_link(evidence):
+    linked = evidence.prior.getnnz(axis=1) > 0
+    part = Evidence(evidence.expression, evidence.weights[:, linked], evidence.prior[linked])
+    canonical, without, refined = (foscttm(*refine(*args)) for args in ((evidence, 0), (part, 2), (evidence, 2)))
+    assert refined < 0.95 * without
+    assert refined < 0.8 * canonical
+
+
+def test_refinement_learns_from_landmarks_for_all_cells(evidence, monkeypatch):
+    canonical = refine(evidence, 0)
+    monkeypatch.setattr(_correspondence, "_MAX_LANDMARKS", 75)
+    landmarks = draw_landmarks(evidence, np.random.default_rng(1))
+    assert [len(np.unique(rows)) for rows in landmarks] == [75, 75]
+    assert (landmarks.rna != landmarks.atac).any()
+    refined = refine(evidence, 2, landmarks)
+    np.testing.assert_allclose(np.linalg.norm(refined.rna, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(refined.atac, axis=1), 1, rtol=1e-6)
+    others = np.setdiff1d(np.arange(150), np.union1d(*landmarks))
+    assert foscttm(refined.rna[others], refined.atac[others]) < foscttm(canonical.rna[others], canonical.atac[others])
+
+
+def test_known_rows_replace_inferred_ones():
+    weights = sp.csr_matrix([[0.5, 0.5, 0], [0.2, 0.3, 0.5], [1, 0, 0]])
+    known = sp.csr_matrix([[0, 0, 0], [2.0, 2.0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(override_rows(weights, known).toarray(), [[0.5, 0.5, 0], [0.5, 0.5, 0], [1, 0, 0]])
+
+
+def test_partners_are_landmarks_or_known(evidence):
+    coordinates = canonical_coordinates(evidence, 5, random_state=0)
+    landmarks = Landmarks(np.arange(0, 150, 2), np.arange(0, 150, 3))
+    known = sp.csr_matrix(([1.0], ([3], [140])), shape=(150, 150))
+    to_rna, to_atac = partners(coordinates, landmarks, 10, known)
+    assert to_rna[3].indices.tolist() == [140]
+    assert to_atac[140].indices.tolist() == [3]
+    others = np.arange(150) != 3
+    assert np.isin(to_rna[others].indices, landmarks.atac).all()
+    assert (to_rna[others] != partners(coordinates, landmarks, 10)[0][others]).nnz == 0
+    for weights in (to_rna, to_atac):
+        np.testing.assert_allclose(weights.sum(axis=1), 1)
+    some_rna, some_atac = partners(coordinates, landmarks, 10, known, queries=landmarks)
+    assert (some_rna != to_rna[landmarks.rna]).nnz == 0
+    assert (some_atac != to_atac[landmarks.atac]).nnz == 0

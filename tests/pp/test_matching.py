@@ -1,0 +1,73 @@
+"""Soft neighbours against dense formulas; confidence on populations that one modality lacks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from scdart.pp._matching import counterpart_confidence, soft_neighbors
+
+
+@pytest.fixture
+def clouds():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(40, 4)), rng.normal(size=(60, 4))
+
+
+def test_weights_fall_with_the_distance_in_units_of_the_furthest_neighbour(clouds):
+    query, reference = clouds
+    distances = cdist(query, reference)
+    furthest = np.sort(distances, axis=1)[:, [6]]
+    expected = np.where(distances <= furthest, np.exp(-2 * (distances / furthest) ** 2), 0)
+    expected /= expected.sum(axis=1, keepdims=True)
+    weights = soft_neighbors(query, reference, 7)
+    assert weights.nnz == 7 * 40
+    np.testing.assert_allclose(weights.toarray(), expected, atol=1e-12)
+
+
+def test_only_candidates_are_neighbours(clouds):
+    query, reference = clouds
+    candidates = np.arange(1, 60, 3)
+    weights = soft_neighbors(query, reference, 5, candidates)
+    assert weights.shape == (40, 60)
+    expected = soft_neighbors(query, reference[candidates], 5)
+    np.testing.assert_array_equal(weights[:, candidates].toarray(), expected.toarray())
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+
+
+def test_few_or_coincident_reference_cells_are_no_problem():
+    reference = np.zeros((3, 2))
+    for query in (np.zeros((2, 2)), np.ones((2, 2))):
+        np.testing.assert_allclose(soft_neighbors(query, reference, 10).toarray(), np.full((2, 3), 1 / 3))
+
+
+def test_cells_that_the_other_modality_lacks_have_no_confidence():
+    rng = np.random.default_rng(0)
+    population = np.repeat([0, 1], 150)
+    own = 10 * np.eye(2)[population] + rng.normal(size=(300, 2))
+    shared = rng.normal(size=(300, 3))  # which says nothing about the population
+    received = np.where(population == 0, rng.poisson(3, size=300), 0.0)
+    confused = counterpart_confidence(received, shared, own, 20)
+    assert confused.shape == (300,)
+    assert (confused.min() >= 0) & (confused.max() == 1)
+    for candidates in (np.arange(300), np.arange(0, 300, 2)):
+        confidence = counterpart_confidence(received, own, own[candidates], 20, candidates)
+        assert confidence[population == 0].min() > 0.9
+        assert confidence[population == 1].max() < 0.01
+
+
+def test_hubs_do_not_lend_their_confidence():
+    positions = np.linspace(0, 1, 100)[:, None]
+    received = np.ones(100)
+    received[0] = 1000
+    assert counterpart_confidence(received, positions, positions, 10).min() > 0.99
+
+
+def test_confidence_is_in_units_of_the_mean_mass():
+    population = np.repeat([0, 1], [80, 20])
+    positions = 10.0 * population[:, None] + np.random.default_rng(0).normal(size=(100, 1))
+    received = np.where(population == 0, 0.25, 4.0)  # 80/20 against 20/80
+    confidence = counterpart_confidence(received, positions, positions, 10)
+    np.testing.assert_allclose(confidence[population == 0], 0.25, rtol=1e-6)
+    np.testing.assert_allclose(confidence[population == 1], 1)
