@@ -1,0 +1,209 @@
+"""The experiments: which data sets, methods and scores, and how their table is laid out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from _datasets import (
+    DataSet,
+    all_cells,
+    random_cells,
+    share_of,
+    simulated,
+    stored,
+    unequal_branches,
+    unmatched_halves,
+    without_branch,
+)
+from _methods import METHODS, MODS, Method
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CORRESPONDENCE = ("foscttm", "neighborhood_overlap", "transfer_accuracy", "transfer_balanced")
+MIXING = ("alignment_score", "modality_mixing")
+ORDER = ("tau", "tau_rna_alone", "tau_atac_alone", "diffusion_rna", "diffusion_atac")
+EXPRESSION = ("gene_pearson_median", "gene_pearson_mean", "cell_pearson_median", "expression_nmse")
+LINKS = ("link_auprc", "link_auprc_correlation")
+COST = ("cpu_seconds", "memory_gib")
+CELLS = ("cells_rna", "cells_atac", "mates")
+
+#: What becomes sections, rows and columns of the table.
+BY_DATASET = ("dataset", "metric", "method")
+BY_METRIC = ("metric", "dataset", "method")
+BY_METHOD = ("dataset", "method", "metric")
+
+SMALL = {"n_cells": 300, "n_genes": 300, "n_peaks": 900}
+MEDIUM = {"n_cells": 1_000, "n_genes": 1_000, "n_peaks": 3_000}
+LARGE = MEDIUM | {"n_cells": 2_000}
+#: Two branches of equal length, so that one ratio describes their proportions.
+EVEN_TREE = "(t1:1,t2:1);"
+#: Options of scdart and the values that are tried beside the default.
+SWEEP = {
+    "n_latent": (4, 8, 32),
+    "t": ((1, 2, 5), (30, 50, 70)),
+    "diffusion_weight": (0.1, 10.0),
+    "mmd_weight": (0.1, 10.0),
+    "prior_weight": (0.01, 1.0),
+    "pair_weight": (0.1, 1.0),
+    "expression_weight": (0.1, 10.0),
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Data sets x methods x seeds, and the table of their scores."""
+
+    title: str
+    about: str
+    datasets: tuple[DataSet, ...]
+    methods: dict[str, Method]
+    metrics: tuple[str, ...]
+    layout: tuple[str, str, str] = BY_DATASET
+    n_seeds: int = 3
+
+
+def experiments(data: Path) -> dict[str, Experiment]:
+    """All experiments by name; `data` is the folder with the data sets that are not simulated."""
+    quick = {name: method for name, method in METHODS.items() if name not in ("scdart-paper", "glue")}
+    return {
+        "reference": Experiment(
+            "Accuracy",
+            "Paired data treated as unpaired: the data sets that the project's targets are set on.",
+            reference_datasets(data),
+            METHODS,
+            (*CELLS, *CORRESPONDENCE, *MIXING, *ORDER, *EXPRESSION, *COST),
+        ),
+        "quick": Experiment(
+            "Accuracy, quick check",
+            "Two small data sets, one seed and the methods that take less than a minute, to see that everything runs.",
+            (tree("bifurcating", size=SMALL), reference_datasets(data)[0]),
+            quick,
+            (*CELLS, *CORRESPONDENCE, *MIXING, *ORDER, *EXPRESSION, *LINKS, *COST),
+            n_seeds=1,
+        ),
+        "trees": Experiment(
+            "Simulated trees",
+            "Trees of three shapes; every seed draws another tree, other links and other kinetics.",
+            tuple(tree(name, halves=h) for name in ("linear", "bifurcating", "trifurcating") for h in (True, False)),
+            METHODS,
+            (*CELLS, *CORRESPONDENCE, *MIXING, *ORDER, *EXPRESSION, *COST),
+        ),
+        "paired-expression": Experiment(
+            "Predicted expression and links",
+            "Expression predicted for ATAC cells against what was measured in the same cells. A perfect prior holds "
+            "the true links; the poor one holds 70% of them, and half of its links are wrong.",
+            (
+                tree("linear", name="linear, perfect prior"),
+                tree("bifurcating", name="bifurcating, perfect prior"),
+                tree("bifurcating", name="bifurcating, poor prior", prior_precision=0.5, prior_recall=0.7),
+            ),
+            METHODS,
+            (*EXPRESSION, *LINKS, "foscttm", "tau", *COST),
+        ),
+        "rare-branch": Experiment(
+            "Rare branch",
+            f"Different cells in the two modalities, {MEDIUM['n_cells']:,} each. A branch of a trifurcating tree is "
+            "found if some Leiden cluster has an F1 of at least a half with it, at any of five resolutions: in the "
+            "joint latent space of both modalities, and in the components of each modality alone.",
+            tuple(rare_branch(share) for share in (0.2, 0.1, 0.05, 0.025, 0.0125)),
+            METHODS,
+            tuple(f"rare_{kind}{of}" for kind in ("found", "f1") for of in ("", "_rna_alone", "_atac_alone")),
+            BY_METRIC,
+            n_seeds=5,
+        ),
+        "subsampling": Experiment(
+            "One modality with fewer cells",
+            "A random share of the cells of one modality, all of the other; scored on the cells of both.",
+            tuple(subsampled(mod, share) for mod in MODS for share in (1.0, 0.5, 0.25, 0.125)),
+            METHODS,
+            ("mates", "foscttm", "transfer_balanced", "tau", *COST),
+            BY_METRIC,
+        ),
+        "imbalance": Experiment(
+            "Unequal composition",
+            "Two branches with a proportion of r to 1 in RNA and 1 to r in ATAC, and trees of which one modality lacks "
+            "a branch. FOSCTTM is taken over the cells in both modalities, in which the branches are balanced.",
+            tuple(imbalanced(ratio) for ratio in (1, 2, 4, 10, 20)) + tuple(lacking(mod) for mod in MODS),
+            METHODS,
+            ("mates", "foscttm", "transfer_balanced", "lone_mixing", "tau", "tau_rna_alone", "tau_atac_alone"),
+            BY_METRIC,
+        ),
+        "flip": Experiment(
+            "Reversed trajectories",
+            "Linear trees, along which the cells are spread evenly: how often early RNA cells meet late ATAC cells. "
+            "With the genes of the prior shuffled, nothing tells the two ends apart.",
+            (tree("linear", name="linear"), tree("linear", name="linear, shuffled prior", shuffle_prior=True)),
+            METHODS,
+            ("reversed", "pseudotime_transfer", "foscttm", "tau"),
+            n_seeds=20,
+        ),
+        "sweep": Experiment(
+            "Hyper-parameters",
+            "One option of scdart at a time, all others at their defaults.",
+            (tree("bifurcating", halves=True),),
+            {"scdart": METHODS["scdart"]}
+            | {
+                f"{option} {value}": replace(METHODS["scdart"], options={option: value})
+                for option, values in SWEEP.items()
+                for value in values
+            },
+            ("foscttm", "tau", "diffusion_rna", "diffusion_atac", "gene_pearson_median", "alignment_score", *COST),
+            BY_METHOD,
+        ),
+    }
+
+
+def reference_datasets(data: Path) -> tuple[DataSet, ...]:
+    bifurcating, linear = (partial(stored, data / f"symsim2_{name}.h5mu") for name in ("bifurcating", "linear"))
+    cortex = data / "snare_cortex.h5mu"
+    return (
+        DataSet("symsim2_bifurcating, unmatched halves", bifurcating, unmatched_halves, score_all=True),
+        DataSet("symsim2_bifurcating, all cells shuffled", bifurcating, all_cells),
+        DataSet("symsim2_linear, unmatched halves", linear, unmatched_halves, score_all=True),
+        DataSet("symsim2_linear, all cells shuffled", linear, all_cells),
+        DataSet("snare_cortex, 1,500 cells", partial(random_cells, cortex, 1_500, 5), all_cells, labels="cluster"),
+        DataSet("snare_cortex, all cells", partial(stored, cortex), all_cells, labels="cluster"),
+    )
+
+
+def tree(
+    shape: str,
+    *,
+    halves: bool = False,
+    name: str | None = None,
+    size: dict[str, int] = MEDIUM,
+    shuffle_prior: bool = False,
+    **options: float,
+) -> DataSet:
+    """Cells measured in both modalities, trained on as unmatched halves or shuffled."""
+    return DataSet(
+        name or f"simulated {shape}, {'unmatched halves' if halves else 'all cells shuffled'}",
+        partial(simulated, tree=shape, paired=True, **size, **options),
+        unmatched_halves if halves else all_cells,
+        score_all=halves,
+        shuffle_prior=shuffle_prior,
+    )
+
+
+def rare_branch(share: float) -> DataSet:
+    branch = "4_3"
+    load = partial(simulated, tree="trifurcating", rare_branch={branch: share}, **MEDIUM)
+    return DataSet(f"{share * MEDIUM['n_cells']:.0f} cells", load, all_cells, rare_branch=branch)
+
+
+def subsampled(mod: str, share: float) -> DataSet:
+    load = partial(simulated, tree="bifurcating", paired=True, **MEDIUM)
+    return DataSet(f"{mod.upper()}: {share:.1%} of the cells", load, partial(share_of, mod, share))
+
+
+def imbalanced(ratio: int) -> DataSet:
+    load = partial(simulated, tree=EVEN_TREE, paired=True, **LARGE)
+    return DataSet(f"{ratio}:1", load, partial(unequal_branches, ratio))
+
+
+def lacking(mod: str) -> DataSet:
+    load = partial(simulated, tree="trifurcating", paired=True, **LARGE)
+    return DataSet(f"{mod.upper()} without a branch", load, partial(without_branch, mod, "4_2"))

@@ -1,0 +1,172 @@
+"""Run methods side by side on data with known truth, and print and save one table of their scores.
+
+    python benchmarks/accuracy.py --quick
+    python benchmarks/accuracy.py --experiment trees --method scdart --method linear --seeds 5
+
+Every run is a process of its own, which reads a file without pairs and labels. Peers are optional: those that cannot be
+imported are skipped with a line that says so. A peer that needs other versions of its dependencies can run in its own
+environment, which needs anndata, mudata and scikit-learn too:
+
+    python benchmarks/accuracy.py --python glue=/path/to/environment/bin/python
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import tempfile
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import pandas as pd
+import typer
+from _experiments import experiments
+from _report import KEYS, markdown, summarize
+from _runner import Run, missing_requirement, run
+from _scores import Scorer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from _experiments import Experiment
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = REPOSITORY.parent / "shared" / "data"
+RESULTS = REPOSITORY / "benchmarks" / "results"
+
+
+def main(
+    experiment: Annotated[str, typer.Option(help=f"One of {', '.join(experiments(Path()))}.")] = "reference",
+    quick: Annotated[bool, typer.Option("--quick", help="Short for --experiment quick.")] = False,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method; may be repeated.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Only data sets with this in their name.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds; default as the experiment says.")] = None,
+    python: Annotated[list[str] | None, typer.Option(help="METHOD=PATH of the interpreter for a method.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a run is stopped.")] = 7_200,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep earlier results of runs that are not repeated now.")
+    ] = False,
+    data: Annotated[Path, typer.Option(envvar="SCDART_DATA", help="Folder with the stored data sets.")] = DATA,
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
+    docs: Annotated[bool, typer.Option("--docs", help="Write the page of the documentation, too.")] = False,
+) -> None:
+    """Run an experiment; write runs.csv, table.csv and table.md into a folder of its name."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    name = "quick" if quick else experiment
+    pythons = dict(pair.split("=", 1) for pair in python or [])
+    full = _experiment(name, data, [*(method or []), *pythons])
+    chosen = replace(
+        full,
+        datasets=tuple(one for one in full.datasets if not dataset or any(part in one.name for part in dataset)),
+        methods={one: full.methods[one] for one in method or full.methods},
+        n_seeds=seeds or full.n_seeds,
+    )
+    skipped = []
+    folder = output / name
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = keep and (folder / "runs.csv").exists()
+    rows = pd.read_csv(folder / "runs.csv").to_dict("records") if kept else []
+    for row in _rows(chosen, pythons, jobs, timeout, folder / "logs", skipped):
+        rows = [earlier for earlier in rows if any(earlier[key] != row[key] for key in KEYS)] + [row]
+        pd.DataFrame(rows).to_csv(folder / "runs.csv", index=False)
+
+    if not rows:
+        raise typer.Exit(1)
+    runs = pd.DataFrame(rows)
+    summarize(runs).to_csv(folder / "table.csv", index=False)
+    page = markdown(runs, full, _command(name, method, dataset, seeds, pythons), skipped)
+    (folder / "table.md").write_text(page)
+    if docs:
+        (REPOSITORY / "docs" / "benchmarks" / f"{'accuracy' if name == 'reference' else name}.md").write_text(page)
+    print(page)
+
+
+def _experiment(name: str, data: Path, methods: list[str]) -> Experiment:
+    known = experiments(data)
+    if name not in known:
+        raise typer.BadParameter(f"experiment {name!r} is not one of {', '.join(known)}.")
+    unknown = [one for one in methods if one not in known[name].methods]
+    if unknown:
+        raise typer.BadParameter(f"{unknown} are not among the methods of {name!r}: {', '.join(known[name].methods)}.")
+    return known[name]
+
+
+def _rows(
+    chosen: Experiment, pythons: dict[str, str], jobs: int, timeout: float, logs: Path, skipped: list[str]
+) -> Iterator[dict[str, object]]:
+    """Run every method on every data set and seed; yield the scores and the cost of each run, or why it has none.
+
+    What is left out is printed, and added to `skipped`.
+    """
+
+    def skip(what: str, reason: object) -> None:
+        skipped.append(f"{what}: {reason}")
+        print(f"skipped {skipped[-1]}", flush=True)
+
+    interpreter = {name: pythons.get(name, sys.executable) for name in chosen.methods}
+    methods = {}
+    for name, method in chosen.methods.items():
+        if reason := missing_requirement(method, interpreter[name]):
+            skip(name, reason)
+        else:
+            methods[name] = method
+    for dataset in chosen.datasets:
+        for seed in range(chosen.n_seeds):
+            try:
+                problem = dataset.problem(seed)
+            except FileNotFoundError as error:
+                skip(dataset.name, error)
+                break
+            with tempfile.TemporaryDirectory() as blind, ThreadPoolExecutor(jobs) as pool:
+                files = problem.write(Path(blind))
+                scorers = {cells: Scorer(problem, cells) for cells in files}
+                place = logs / _slug(dataset.name) / str(seed)
+                futures = {
+                    name: pool.submit(run, method, files, seed, place / _slug(name), interpreter[name], timeout)
+                    for name, method in methods.items()
+                }
+                for name, future in futures.items():
+                    scores = _scores(future.result(), scorers)
+                    print(f"{dataset.name}, seed {seed}, {name}: {_brief(scores)}", flush=True)
+                    yield {"dataset": dataset.name, "method": name, "seed": seed} | scores
+
+
+def _scores(outcome: Run, scorers: dict[str, Scorer]) -> dict[str, object]:
+    if outcome.embedding is None:
+        return {"failure": outcome.failure}
+    try:
+        return scorers[outcome.cells](outcome.embedding) | outcome.report
+    except ValueError as error:  # coordinates that are not numbers, for one
+        return {"failure": f"cannot be scored: {error}"}
+
+
+def _brief(scores: dict[str, object]) -> str:
+    if "failure" in scores:
+        return f"failed: {scores['failure']}"
+    shown = [f"{name} {scores[name]:.3f}" for name in ("foscttm", "tau") if name in scores]
+    return ", ".join([*shown, f"{scores['cpu_seconds']:.0f} s of CPU, {scores['memory_gib']:.1f} GiB"])
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
+
+
+def _command(
+    name: str, method: list[str] | None, dataset: list[str] | None, seeds: int | None, pythons: dict[str, str]
+) -> str:
+    """The command to repeat this with, but for where things lie on this machine."""
+    parts = ["python", "benchmarks/accuracy.py", "--experiment", name]
+    for flag, values in (("--method", method), ("--dataset", dataset)):
+        parts += [part for value in values or [] for part in (flag, value)]
+    parts += ["--seeds", str(seeds)] if seeds else []
+    parts += [part for one in pythons for part in ("--python", f"{one}=path/to/python")]
+    return shlex.join(parts)
+
+
+if __name__ == "__main__":
+    typer.run(main)
