@@ -11,6 +11,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from scvi import settings
+from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
@@ -45,7 +46,7 @@ _POTENTIAL_EPS = 1e-7
 def diffusion_coordinates(
     mdata: MuData,
     *,
-    t: Sequence[int] = (5, 10, 20),
+    t: Sequence[int] = (0, 5),
     n_neighbors: int = 5,
     n_components: int | None = None,
     potential: bool = False,
@@ -71,7 +72,8 @@ def diffusion_coordinates(
     mdata
         Annotated data with an RNA and an ATAC modality. Their cells may be the same or not.
     t
-        Numbers of steps. Each gives one block of coordinates. The paper takes 30, 50 and 70.
+        Numbers of steps. Each gives one block of coordinates. 0 stands for no diffusion: the distances of the features
+        themselves, which keep the details that walks of even 5 steps forget. The paper takes 30, 50 and 70.
     n_neighbors
         Neighbour of a cell, itself not counted, whose distance is the bandwidth of the kernel around it.
     n_components
@@ -181,7 +183,7 @@ def diffusion_coordinates(
         else:
             features = lsi(tfidf(values), n_pcs, random_state=seed)
         transitions = _transitions(features, n_neighbors, seed, mod)
-        coordinates, description = _coordinates(transitions, times, n_components, potential, seed, mod)
+        coordinates, description = _coordinates(features, transitions, times, n_components, potential, seed, mod)
         source = {"use_rep": reps[mod]} if mod in reps else {"n_pcs": n_pcs}
         written[mod] = coordinates, {**description, "n_neighbors": n_neighbors, **source}
 
@@ -194,8 +196,8 @@ def diffusion_coordinates(
 
 def _check_options(t: Sequence[int], n_neighbors: int, n_components: int | None, n_pcs: int) -> list[int]:
     times = np.atleast_1d(np.asarray(t))
-    if times.size == 0 or times.ndim > 1 or (times != np.round(times)).any() or (times < 1).any():
-        raise ValueError(f"t={t!r} must be numbers of steps: whole, at least 1, and at least one of them.")
+    if times.size == 0 or times.ndim > 1 or (times != np.round(times)).any() or (times < 0).any():
+        raise ValueError(f"t={t!r} must be numbers of steps: whole, not negative, and at least one of them.")
     for name, value, least in (("n_neighbors", n_neighbors, 1), ("n_components", n_components, 1), ("n_pcs", n_pcs, 2)):
         if value is not None and value < least:
             raise ValueError(f"{name}={value} must be at least {least}.")
@@ -232,7 +234,13 @@ def _transitions(features: np.ndarray, n_neighbors: int, seed: int, mod: str) ->
 
 
 def _coordinates(
-    transitions: sp.csr_matrix, times: list[int], n_components: int | None, potential: bool, seed: int, mod: str
+    features: np.ndarray,
+    transitions: sp.csr_matrix,
+    times: list[int],
+    n_components: int | None,
+    potential: bool,
+    seed: int,
+    mod: str,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Blocks of coordinates side by side, and what ``uns`` tells about them."""
     n_cells = transitions.shape[0]
@@ -249,7 +257,13 @@ def _coordinates(
             )
     rng = np.random.default_rng(seed)
     blocks, explained, n_kept = {}, {}, 1 if n_components is None else limit
-    rows = _potential_rows(transitions, times, rng) if potential else _transition_rows(transitions, times)
+    walked = [steps for steps in times if steps > 0]
+    rows = _potential_rows(transitions, walked, rng) if potential else _transition_rows(transitions, walked)
+    if 0 in times:
+        axes = PCA(min(limit, *features.shape))
+        blocks[0] = _unit_distances(axes.fit_transform(features.astype(np.float64))).astype(np.float32)
+        explained[0] = float(axes.explained_variance_ratio_.sum())
+        n_kept = max(n_kept, blocks[0].shape[1])
     for steps, matrix in rows:
         block = principal_coordinates(matrix, limit, _TOLERANCE, rng)
         if n_components is None:

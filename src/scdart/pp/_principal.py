@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import LinAlgError, cholesky, eigh, solve_triangular
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -118,8 +118,15 @@ def _nystrom(probes: np.ndarray, images: np.ndarray) -> np.ndarray:
     shift = np.finfo(images.dtype).eps * np.sqrt(len(images)) * np.linalg.norm(images)
     shifted = images + shift * probes
     core = probes.T @ shifted
-    triangle = cholesky((core + core.T) / 2, lower=True, check_finite=False)
-    return solve_triangular(triangle, shifted.T, lower=True, overwrite_b=True, check_finite=False).T
+    core = (core + core.T) / 2
+    try:
+        triangle = cholesky(core, lower=True, check_finite=False)
+        return solve_triangular(triangle, shifted.T, lower=True, overwrite_b=True, check_finite=False).T
+    except LinAlgError:
+        # The rank is lower than the sketch is wide, for all the shift: leave out what is rounding error.
+        values, vectors = eigh(core, check_finite=False)
+        held = values > np.finfo(values.dtype).eps * len(images) * values[-1]
+        return shifted @ (vectors[:, held] / np.sqrt(values[held]))
 
 
 def _n_needed(coordinates: np.ndarray, tolerance: float, rng: np.random.Generator) -> int:
