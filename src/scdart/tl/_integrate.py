@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import logging
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from lightning.pytorch.utilities.seed import isolate_rng
 from scvi import settings
 
 from scdart import pp
-from scdart._constants import ANCHORS, ATAC, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA, X_SCDART
+from scdart._constants import (
+    ANCHORS,
+    ATAC,
+    DIFFUSION_COORDINATES,
+    GENE_ACTIVITY,
+    RNA,
+    X_DIFFUSION_COORDINATES,
+    X_SCDART,
+)
+from scdart.data._validation import check_groups, check_prior
 from scdart.model import PRESETS, SCDART
+from scdart.pp._features import modality_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, MutableMapping, Sequence
     from os import PathLike
 
     import pandas as pd
@@ -44,18 +57,20 @@ def scdart(
 
     Calls, where their results are not there yet, :func:`scdart.pp.gene_activity`,
     :func:`scdart.pp.diffusion_coordinates` and :func:`scdart.pp.anchors`, then trains
-    :class:`scdart.model.SCDART`. For the trained model itself, call these one by one.
+    :class:`scdart.model.SCDART`. For the trained model itself, call these one by one. If anything fails, ``mdata`` is
+    left as it was.
 
     Parameters
     ----------
     mdata
         MuData with raw counts of RNA and ATAC; the cells may differ, overlap or be the same.
     annotation
-        Gene annotation for the prior, see :func:`scdart.pp.gene_activity`. Not needed if the prior is registered.
+        Gene annotation for the prior, see :func:`scdart.pp.gene_activity`. Not needed if there is a prior. With a new
+        prior, anchors are inferred anew, unless they hold known pairs.
     n_latent
         Dimensions of the latent space; ``None`` leaves it to the preset.
     t
-        Diffusion times; ``None`` leaves them to the preset.
+        Diffusion times; ``None`` leaves them to the preset. Coordinates of other times are replaced.
     preset
         ``"default"``, or ``"paper"`` for the published settings.
     max_epochs
@@ -70,7 +85,8 @@ def scdart(
     key_added
         Slot of ``obsm`` to write to.
     random_state
-        Seed of preparation and training. ``None`` leaves ``scvi.settings.seed`` as it is.
+        Seed of preparation and training, which leaves ``scvi.settings.seed`` and the global random streams as they
+        were. ``None`` uses these instead.
     copy
         Return a changed copy instead of writing into ``mdata``.
     train_kwargs
@@ -79,12 +95,20 @@ def scdart(
     Returns
     -------
     ``None``, or the copy. Written are ``mdata.obsm[key_added]`` of shape ``(n_obs, n_latent)``, the same slot of each
-    modality, ``mdata.uns["scdart"]`` with the settings, and the slots of the functions that had to be called.
+    modality, ``mdata.uns["scdart"]`` with the settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if
+    they may hold known pairs), and the slots of the functions that had to be called.
 
     Raises
     ------
     KeyError
-        If there is neither a prior nor an annotation, or a modality or layer is missing.
+        If there is neither a prior nor an annotation, or a modality, layer or column is missing.
+    ValueError
+        If counts, names, prior, annotation or an option cannot be used, or ``mdata`` is a view; the message says what
+        to change.
+
+    References
+    ----------
+    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
 
     Examples
     --------
@@ -94,50 +118,142 @@ def scdart(
     >>> mdata.obsm["X_scdart"].shape[0] == mdata.n_obs
     True
     """
+    mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
+    _check(mdata, mods, layers, annotation is not None, preset, groups_key, copy=copy)
     mdata = mdata.copy() if copy else mdata
-    for mod in (rna_mod, atac_mod):
-        if mod not in mdata.mod:
-            raise KeyError(f"modality {mod!r} is not in mdata.mod, which has {sorted(mdata.mod)}.")
-    if preset not in PRESETS:
-        raise ValueError(f"preset={preset!r} is not known: use one of {sorted(PRESETS)}.")
-    previous_seed = settings.seed
-    if random_state is not None:
-        settings.seed = random_state
-    try:
-        mods = {"rna_mod": rna_mod, "atac_mod": atac_mod}
-        layers = {"rna_layer": rna_layer, "atac_layer": atac_layer}
+    times = tuple(PRESETS[preset].t if t is None else t)
+    slots: dict[str, Any] = {"rna_mod": rna_mod, "atac_mod": atac_mod}
+    counts: dict[str, Any] = {"rna_layer": rna_layer, "atac_layer": atac_layer}
+    with _all_or_nothing(mdata, mods.values()), _seed(random_state):
         if annotation is not None:
-            pp.gene_activity(mdata, annotation, **mods)
-        elif GENE_ACTIVITY not in mdata[atac_mod].varm:
-            raise KeyError(
-                f"mdata[{atac_mod!r}].varm has no {GENE_ACTIVITY!r}: pass `annotation` (GTF, BED or a table of genes) "
-                "to make the prior, or register one with scdart.pp.set_gene_activity."
+            with _stage("gene activity"):
+                pp.gene_activity(mdata, annotation, **slots)
+        options = PRESETS[preset].diffusion
+        if not _has_coordinates(mdata, mods.values(), times, options.get("potential", False)):
+            with _stage("diffusion coordinates"):
+                pp.diffusion_coordinates(mdata, t=times, random_state=random_state, **options, **slots, **counts)
+        if PRESETS[preset].anchors and not _has_anchors(mdata, new_prior=annotation is not None):
+            with _stage("anchors"):
+                pp.anchors(mdata, random_state=random_state, **slots, **counts)
+        with _stage("training"):
+            SCDART.setup_mudata(
+                mdata,
+                **counts,
+                anchors_key=ANCHORS if PRESETS[preset].anchors else None,
+                groups_key=groups_key,
+                modalities={"rna_layer": rna_mod, "atac_layer": atac_mod},
             )
-        times = tuple(PRESETS[preset].t if t is None else t)
-        if not _has_coordinates(mdata, mods.values(), times):
-            pp.diffusion_coordinates(
-                mdata, t=times, random_state=random_state, **PRESETS[preset].diffusion, **mods, **layers
-            )
-        anchors_key = ANCHORS if PRESETS[preset].anchors else None
-        SCDART.setup_mudata(
-            mdata,
-            **layers,
-            anchors_key=anchors_key,
-            groups_key=groups_key,
-            modalities={"rna_layer": rna_mod, "atac_layer": atac_mod},
-        )
-        model = SCDART(mdata, n_latent=n_latent, preset=preset)
-        model.train(max_epochs=max_epochs, **(train_kwargs or {}))
-        for mod in (rna_mod, atac_mod):
+            model = SCDART(mdata, n_latent=n_latent, preset=preset)
+            model.train(max_epochs=max_epochs, **(train_kwargs or {}))
+        for mod in mods.values():
             mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
         mdata.obsm[key_added] = model.get_latent_representation()
-    finally:
-        if random_state is not None and previous_seed is not None:
-            settings.seed = previous_seed
-    mdata.uns["scdart"] = {"preset": preset, "t": np.asarray(times), "n_latent": mdata.obsm[key_added].shape[1]}
+        model.deregister_manager(mdata)
+        mdata.uns["scdart"] = {
+            "preset": preset,
+            "t": np.asarray(times),
+            "n_latent": model.module.n_latent,
+            "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
+        }
     return mdata if copy else None
 
 
-def _has_coordinates(mdata: MuData, mods: Sequence[str], t: tuple[int, ...]) -> bool:
-    described = [mdata[mod].uns.get(DIFFUSION_COORDINATES) for mod in mods]
-    return all(d is not None and np.array_equal(np.atleast_1d(d["t"]), t) for d in described)
+def _check(
+    mdata: MuData,
+    mods: dict[str, str],
+    layers: dict[str, str | None],
+    has_annotation: bool,
+    preset: str,
+    groups_key: str | None,
+    *,
+    copy: bool,
+) -> None:
+    """Find what cannot work before minutes are spent on what can."""
+    if preset not in PRESETS:
+        raise ValueError(f"preset={preset!r} is not known: use one of {sorted(PRESETS)}.")
+    if mdata.is_view and not copy:
+        raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
+    for role, mod in mods.items():
+        if mod not in mdata.mod:
+            raise KeyError(f"{role}_mod={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
+    if mods[RNA] == mods[ATAC]:
+        raise ValueError(f"rna_mod and atac_mod are both {mods[RNA]!r}: name two modalities.")
+    for role, mod in mods.items():
+        modality_counts(mdata, mod, layers[role])
+    if not has_annotation:
+        if GENE_ACTIVITY not in mdata[mods[ATAC]].varm:
+            raise KeyError(
+                f"mdata[{mods[ATAC]!r}].varm has no {GENE_ACTIVITY!r}: pass an annotation (GTF, BED or a table of "
+                "genes) to make the prior, or register one with scdart.pp.set_gene_activity."
+            )
+        check_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods)
+    if groups_key is not None:
+        check_groups(mdata, groups_key, mods)
+
+
+def _has_coordinates(mdata: MuData, mods: Iterable[str], t: tuple[int, ...], potential: bool) -> bool:
+    described = [mdata[mod].uns.get(DIFFUSION_COORDINATES, {}) for mod in mods]
+    return all(X_DIFFUSION_COORDINATES in mdata[mod].obsm for mod in mods) and all(
+        np.array_equal(np.atleast_1d(d.get("t", ())), t) and bool(d.get("potential", False)) == potential
+        for d in described
+    )
+
+
+def _has_anchors(mdata: MuData, *, new_prior: bool) -> bool:
+    """Whether there are anchors to be used; those that were inferred from another prior are not."""
+    return ANCHORS in mdata.obsp and not (new_prior and _kind_of_anchors(mdata) == "inferred")
+
+
+def _kind_of_anchors(mdata: MuData) -> Literal["given", "inferred"]:
+    """Whether anchors may know which cells are the same: those that say nothing of where they come from may."""
+    return "inferred" if mdata.uns.get(ANCHORS, {}).get("n_pairs") == 0 else "given"
+
+
+@contextmanager
+def _stage(name: str) -> Iterator[None]:
+    """Log how long a part of the work took, for a reader and, as attributes of the record, for programs."""
+    start = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - start
+    logger.info("%s: %.1f s", name, seconds, extra={"stage": name, "seconds": seconds})
+
+
+@contextmanager
+def _seed(random_state: int | None) -> Iterator[None]:
+    """Seed everything, and leave the user's seed and random streams as they were."""
+    if random_state is None:
+        yield
+        return
+    previous = settings.seed
+    with isolate_rng():
+        settings.seed = random_state
+        try:
+            yield
+        finally:
+            settings.seed = previous
+
+
+@contextmanager
+def _all_or_nothing(mdata: MuData, mods: Iterable[str]) -> Iterator[None]:
+    """Undo all that was written if anything fails, and in any case what scvi-tools notes in ``uns`` for itself."""
+    slots = [
+        (data, name) for data in (mdata, *(mdata[mod] for mod in mods)) for name in ("uns", "obsm", "obsp", "varm")
+    ]
+    before = [dict(getattr(data, name)) for data, name in slots]
+    keep = "_scvi"
+    try:
+        yield
+    except BaseException:
+        keep = ""
+        raise
+    finally:
+        for (data, name), old in zip(slots, before, strict=True):
+            _restore(getattr(data, name), old, keep)
+
+
+def _restore(slot: MutableMapping[str, Any], old: dict[str, Any], prefix: str) -> None:
+    for key in [key for key in {**slot, **old} if key.startswith(prefix)]:
+        if key not in old:
+            del slot[key]
+        elif key not in slot or slot[key] is not old[key]:
+            slot[key] = old[key]

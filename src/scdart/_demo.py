@@ -1,0 +1,126 @@
+"""The demonstration: cells whose pairs and order are known, but not told to the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import mudata
+import numpy as np
+import pandas as pd
+import scanpy as sc
+import scvi
+from matplotlib.figure import Figure
+
+from scdart import metrics, pp
+from scdart._constants import ATAC, RNA, X_SCDART
+from scdart.datasets import simulate
+from scdart.model import SCDART
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mudata import MuData
+
+#: Distinguishable with any kind of colour vision (Okabe and Ito).
+_COLORS = {RNA: "#0072B2", ATAC: "#E69F00"}
+
+
+class Score(NamedTuple):
+    """What the integration recovered, beside what a blind guess and a perfect result would have."""
+
+    what: str
+    value: float
+    blind: float
+    perfect: float
+
+
+def simulate_hidden_pairs(n_cells: int, seed: int) -> MuData:
+    """Measure every cell in both modalities, and hide it: other names, another order, only ``pair_id`` remembers."""
+    paired = simulate("bifurcating", n_cells=n_cells, paired=True, random_state=seed)
+    shuffled = np.random.default_rng(seed).permutation(n_cells)
+    cells = {RNA: paired[RNA].copy(), ATAC: paired[ATAC][shuffled].copy()}
+    for mod, adata in cells.items():
+        adata.obs_names = [f"{mod}{i}" for i in range(n_cells)]
+        adata.obs["modality"] = mod
+    mdata = mudata.MuData(cells)
+    mdata.obs = pd.concat([adata.obs[["modality", "branch", "pseudotime"]] for adata in cells.values()])
+    mdata.uns["simulation"] = paired.uns["simulation"]
+    return mdata
+
+
+def integrate(mdata: MuData, seed: int, **train_kwargs: Any) -> pd.DataFrame:
+    """Write the latent space of all cells, and return the expression predicted for the ATAC cells."""
+    scvi.settings.seed = seed
+    pp.diffusion_coordinates(mdata)
+    SCDART.setup_mudata(mdata)
+    model = SCDART(mdata)
+    model.train(**train_kwargs)
+    for mod in (RNA, ATAC):
+        mdata[mod].obsm[X_SCDART] = model.get_latent_representation(modality=mod)
+    mdata.obsm[X_SCDART] = model.get_latent_representation()
+    return model.get_gene_activity()
+
+
+def order(mdata: MuData) -> None:
+    """Find the diffusion pseudotime of all cells together, from the RNA cell nearest to the root."""
+    # Graphs of thin, long trajectories have a second eigenvalue so close to 1 that scanpy's DPT takes the main axis for
+    # a stationary state and drops it. A share of the cells, instead of a number, keeps the eigenvalues where they are.
+    sc.pp.neighbors(mdata, n_neighbors=max(mdata.n_obs // 20, 15), use_rep=X_SCDART)
+    sc.tl.diffmap(mdata)
+    mdata.uns["iroot"] = mdata.obs_names.get_loc(mdata[RNA].obs["pseudotime"].idxmin())
+    sc.tl.dpt(mdata)
+
+
+def score(mdata: MuData, predicted: pd.DataFrame) -> list[Score]:
+    """Compare pairs, branches, order and predicted expression with the truth."""
+    rna, atac = mdata[RNA], mdata[ATAC]
+    mates = pd.Index(rna.obs["pair_id"]).get_indexer(atac.obs["pair_id"])
+    z_rna, z_atac = rna.obsm[X_SCDART], atac.obsm[X_SCDART]
+    transfer = metrics.label_transfer(z_rna, rna.obs["branch"], z_atac, atac.obs["branch"])
+    largest_branch = atac.obs["branch"].value_counts(normalize=True).max()
+    # Cells that no path connects with the root are infinitely late: in the order of cells, the last.
+    time = mdata.obs["dpt_pseudotime"].clip(upper=1.0)
+    expression = metrics.gene_correlation(predicted, np.log1p(atac.obsm["true_expression"]))
+    return [
+        Score("Pairs (FOSCTTM)", metrics.foscttm(z_rna[mates], z_atac), 0.5, 0.0),
+        Score("Branch of ATAC cells (label transfer)", transfer.accuracy, largest_branch, 1.0),
+        *(
+            Score(f"Order of {which} (Kendall's tau)", _tau(time, mdata.obs["pseudotime"], cells), 0.0, 1.0)
+            for which, cells in {
+                "all cells": mdata.obs_names,
+                "RNA cells": rna.obs_names,
+                "ATAC cells": atac.obs_names,
+            }.items()
+        ),
+        Score("Expression of ATAC cells (correlation)", float(np.nanmean(expression)), 0.0, 1.0),
+    ]
+
+
+def _tau(predicted: pd.Series, truth: pd.Series, cells: pd.Index) -> float:
+    return metrics.pseudotime_kendall(predicted[cells], truth[cells])
+
+
+def draw(mdata: MuData, path: Path) -> None:
+    """Draw the latent space, coloured by modality and by true pseudotime."""
+    sc.tl.umap(mdata, random_state=0)
+    # In random order, no modality hides the other.
+    cells = np.random.default_rng(0).permutation(mdata.n_obs)
+    x, y = mdata.obsm["X_umap"][cells].T
+    obs = mdata.obs.iloc[cells]
+
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    by_modality, by_time = figure.subplots(1, 2)
+    points = {"s": 12, "linewidths": 0, "alpha": 0.8}
+    by_modality.scatter(x, y, c=obs["modality"].map(_COLORS), **points)
+    for mod, color in _COLORS.items():
+        by_modality.scatter([], [], c=color, s=40, label=mod.upper())
+    by_modality.legend(frameon=False, loc="best")
+    by_modality.set_title("Modality")
+    colored = by_time.scatter(x, y, c=obs["pseudotime"], cmap="viridis", **points)
+    figure.colorbar(colored, ax=by_time, label="distance from the root")
+    by_time.set_title("True pseudotime")
+    for axes in (by_modality, by_time):
+        axes.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2")
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.spines[:].set_visible(False)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,98 @@
+"""What a command shows beside its result: log, warnings, errors of the user's input, time and memory."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_package = logging.getLogger("scdart")
+
+#: Where libraries log devices, seeds and registered fields, which say nothing about the user's data.
+_CHATTY = ("lightning.fabric.utilities", "lightning.pytorch.utilities", "scvi.data")
+
+
+@contextmanager
+def reporting(*, verbose: bool) -> Iterator[Stages]:
+    """Show the log and warnings of the package while a command runs, and its errors about bad input as one line.
+
+    Parameters
+    ----------
+    verbose
+        Show debug messages, other libraries' messages and tracebacks too.
+
+    Yields
+    ------
+    The seconds of each stage that has ended.
+
+    Raises
+    ------
+    typer.Exit
+        With code 1, for a ``KeyError``, ``OSError`` or ``ValueError``: how the package reports bad input.
+    """
+    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)
+    stages = Stages()
+    levels = {name: logging.getLogger(name).level for name in (_package.name, *_CHATTY)}
+    _package.addHandler(handler)
+    _package.addHandler(stages)
+    _package.setLevel(logging.DEBUG if verbose else logging.INFO)
+    propagate, _package.propagate = _package.propagate, False  # a library may have given the root logger a handler too
+    with warnings.catch_warnings():
+        if not verbose:
+            for name in _CHATTY:
+                logging.getLogger(name).setLevel(logging.WARNING)
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("default", category=UserWarning)
+            warnings.filterwarnings("ignore", module="lightning")
+            warnings.showwarning = lambda message, *_, **__: _package.warning("%s", message)
+        try:
+            yield stages
+        except (KeyError, OSError, ValueError) as error:
+            _package.debug("Traceback", exc_info=True)
+            # str() of a KeyError is the repr of its message.
+            message = error.args[0] if isinstance(error, KeyError) and error.args else error
+            typer.echo(f"Error: {' '.join(str(message).split())}", err=True)
+            raise typer.Exit(1) from None
+        finally:
+            _package.propagate = propagate
+            _package.removeHandler(handler)
+            _package.removeHandler(stages)
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+class Stages(logging.Handler):
+    """Collects the seconds of each stage of the integration from the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the attributes that :func:`scdart.tl.scdart` gives to its records."""
+        if "stage" in vars(record):
+            self.seconds[vars(record)["stage"]] = vars(record)["seconds"]
+
+
+def progress_bar() -> dict[str, Any]:
+    """Options of training: a bar only where someone can watch it."""
+    return {"enable_progress_bar": sys.stderr.isatty()}
+
+
+def peak_memory() -> int | None:
+    """Largest resident memory of this process so far, in bytes; ``None`` where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

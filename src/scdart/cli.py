@@ -1,0 +1,219 @@
+"""The command line: ``scdart demo`` and ``scdart integrate``."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from scdart import __version__
+from scdart._constants import ATAC, GENE_ACTIVITY, RNA, X_SCDART
+from scdart._terminal import Stages, peak_memory, progress_bar, reporting
+
+# torch, scvi-tools and scanpy take seconds to import: commands import what they need, so that help is there at once.
+if TYPE_CHECKING:
+    from mudata import MuData
+
+app = typer.Typer(
+    help="Integrate unpaired scRNA-seq and scATAC-seq into one latent space that keeps the trajectory.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+#: Cells that are compared with each other at most, since all with all is quadratic.
+_MAX_SCORED = 10_000
+
+
+class Preset(StrEnum):
+    """Names of ``scdart.model.PRESETS``."""
+
+    default = "default"
+    paper = "paper"
+
+
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show debug messages, and the traceback of an error.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scdart {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Integrate unpaired scRNA-seq and scATAC-seq into one latent space that keeps the trajectory."""
+
+
+@app.command()
+def demo(
+    output_dir: Annotated[Path, typer.Option(help="Folder for scdart_demo.h5mu and scdart_demo.png.")] = Path(),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of simulation and training.")] = 0,
+    cells: Annotated[int, typer.Option(min=50, help="Cells to simulate; each is seen as RNA and as ATAC.")] = 500,
+    verbose: Verbose = False,
+) -> None:
+    """Integrate simulated cells, and show how well their pairs and order are recovered.
+
+    Cells on a bifurcating tree are measured in both modalities, then given other names and another order: to the model,
+    the two measurements of a cell are two cells. What belongs together is only used for the scores.
+    """
+    with reporting(verbose=verbose):
+        output_dir.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        from scdart import _demo
+
+        mdata = _demo.simulate_hidden_pairs(cells, seed)
+        predicted = _demo.integrate(mdata, seed, **progress_bar())
+        _demo.order(mdata)
+        table = Table(
+            "Recovered",
+            *(Column(name, justify="right") for name in ("value", "blind guess", "perfect")),
+            caption="FOSCTTM: fraction of samples closer than the true match.",
+        )
+        for what, *values in _demo.score(mdata, predicted):
+            table.add_row(what, *(f"{value:.3f}" for value in values))
+        _demo.draw(mdata, output_dir / "scdart_demo.png")
+        mdata.write(output_dir / "scdart_demo.h5mu")
+    Console().print(table)
+    seconds = time.perf_counter() - start
+    typer.echo(f"Done in {seconds:.0f} s. Written: {output_dir / 'scdart_demo.h5mu'}, {output_dir / 'scdart_demo.png'}")
+
+
+@app.command()
+def integrate(
+    input_path: Annotated[Path, typer.Argument(metavar="INPUT.h5mu", help="MuData with raw counts of RNA and ATAC.")],
+    output: Annotated[Path, typer.Option(help="File to write: the input with its latent space, .h5mu.")],
+    annotation: Annotated[
+        Path | None, typer.Option(help="Genes as GTF or BED, may be gzipped. Not needed if the input has a prior.")
+    ] = None,
+    n_latent: Annotated[int | None, typer.Option(min=1, help="Dimensions of the latent space.")] = None,
+    t: Annotated[list[int] | None, typer.Option("--t", help="Diffusion time; may be repeated.")] = None,
+    preset: Annotated[Preset, typer.Option(help="Settings of the model; 'paper' are the published ones.")] = (
+        Preset.default
+    ),
+    max_epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the larger modality.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of preparation and training.")] = 0,
+    rna_mod: Annotated[str, typer.Option(help="Name of the RNA modality.")] = RNA,
+    atac_mod: Annotated[str, typer.Option(help="Name of the ATAC modality.")] = ATAC,
+    rna_layer: Annotated[str | None, typer.Option(help="Layer with the RNA counts; X if not given.")] = None,
+    atac_layer: Annotated[str | None, typer.Option(help="Layer with the ATAC counts; X if not given.")] = None,
+    groups_key: Annotated[
+        str | None, typer.Option(help="Column of both modalities' obs that labels cells known to correspond.")
+    ] = None,
+    label_key: Annotated[
+        str | None, typer.Option(help="Column of both modalities' obs to score the result by; not used in training.")
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Integrate a file, and write it with the latent space in obsm["X_scdart"]."""
+    with reporting(verbose=verbose) as stages:
+        mdata = _read(input_path)
+        _check_output(output, input_path)
+        if annotation is not None and not annotation.is_file():
+            raise FileNotFoundError(f"--annotation {annotation} does not exist.")
+        for mod in (rna_mod, atac_mod):
+            if label_key is not None and mod in mdata.mod and label_key not in mdata[mod].obs:
+                raise KeyError(f"mdata[{mod!r}].obs has no column {label_key!r} (--label-key).")
+        from scdart import tl
+
+        tl.scdart(
+            mdata,
+            annotation,
+            n_latent=n_latent,
+            t=t,
+            preset=preset.value,
+            max_epochs=max_epochs,
+            rna_layer=rna_layer,
+            atac_layer=atac_layer,
+            rna_mod=rna_mod,
+            atac_mod=atac_mod,
+            groups_key=groups_key,
+            random_state=seed,
+            train_kwargs=progress_bar(),
+        )
+        mdata.write(output)
+        summary = _describe(mdata, rna_mod, atac_mod, stages) | _evaluate(mdata, rna_mod, atac_mod, label_key)
+    table = Table(show_header=False, title=f"{input_path.name} -> {output}")
+    for row in summary.items():
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _read(path: Path) -> MuData:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist.")
+    import mudata
+
+    try:
+        mdata = mudata.read_h5mu(path)
+    except Exception as error:  # what a wrong file raises depends on how it is wrong
+        raise ValueError(f"{path} cannot be read as .h5mu: {error}") from error
+    return mdata
+
+
+def _check_output(path: Path, input_path: Path) -> None:
+    if path.suffix != ".h5mu":
+        raise ValueError(f"--output {path} must end with .h5mu.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"--output {path}: the folder {path.parent} does not exist.")
+    if path.exists() and path.samefile(input_path):
+        raise ValueError(f"--output {path} is the input: choose another name.")
+
+
+def _describe(mdata: MuData, rna_mod: str, atac_mod: str, stages: Stages) -> dict[str, str]:
+    """Say what was integrated and what it cost."""
+    rna, atac = mdata[rna_mod], mdata[atac_mod]
+    seconds = ", ".join(f"{stage} {value:.0f} s" for stage, value in stages.seconds.items())
+    described = {
+        "cells": f"{rna.n_obs:,} RNA, {atac.n_obs:,} ATAC",
+        "features": f"{rna.n_vars:,} genes, {atac.n_vars:,} peaks, {atac.varm[GENE_ACTIVITY].nnz:,} links",
+        "latent space": f'{mdata.obsm[X_SCDART].shape[1]} dimensions, obsm["{X_SCDART}"]',
+        "time": seconds,
+    }
+    memory = peak_memory()
+    return described if memory is None else described | {"peak memory": f"{memory / 2**30:.1f} GiB"}
+
+
+def _evaluate(mdata: MuData, rna_mod: str, atac_mod: str, label_key: str | None) -> dict[str, str]:
+    """Score the latent space by the cells that both modalities have, and by labels."""
+    import numpy as np
+
+    from scdart import metrics
+
+    rna, atac = mdata[rna_mod], mdata[atac_mod]
+    scores = {}
+    shared = rna.obs_names.intersection(atac.obs_names)
+    if len(shared) > 1:
+        scored = shared[np.sort(np.random.default_rng(0).permutation(len(shared))[:_MAX_SCORED])]
+        foscttm = metrics.foscttm(*(adata[scored].obsm[X_SCDART] for adata in (rna, atac)))
+        scores["FOSCTTM"] = (
+            f"{foscttm:.3f} over {len(scored):,} cells found in both modalities (0 perfect, 0.5 random). "
+            + (
+                "Training used the anchors of the input"
+                if mdata.uns["scdart"]["anchors"] == "given"
+                else "Their pairing was not used in training: rows of RNA and ATAC were treated as unpaired"
+            )
+        )
+    if label_key is not None:
+        known_rna, known_atac = (adata[adata.obs[label_key].notna()] for adata in (rna, atac))
+        transfer = metrics.label_transfer(
+            known_rna.obsm[X_SCDART],
+            known_rna.obs[label_key],
+            known_atac.obsm[X_SCDART],
+            known_atac.obs[label_key],
+        )
+        scores["label transfer"] = (
+            f"{transfer.accuracy:.3f} of ATAC cells get their own {label_key} from RNA cells "
+            f"({transfer.balanced_accuracy:.3f} averaged over classes)"
+        )
+    return scores
