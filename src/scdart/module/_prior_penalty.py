@@ -88,7 +88,7 @@ def off_prior_mass(
     links
         The prior's links.
     peaks
-        Random block of peaks without repeats, see :func:`sample_peaks`; exact over all peaks when None, at the price
+        Random block of peaks without repeats, see ``sample_peaks``; exact over all peaks when None, at the price
         of a dense peaks x genes array.
     link_weights
         Weights of a separate path along the prior links, of shape (n_links,): their mass counts as on-prior and joins
