@@ -17,6 +17,4 @@ __all__ = [
     "PriorField",
     "UnpairedDataSplitter",
     "UnpairedDataset",
-    "registered_anchors",
-    "steps_per_epoch",
 ]
