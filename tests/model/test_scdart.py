@@ -157,7 +157,7 @@ def test_paper_preset_is_the_published_network(make_mdata):
 
 def test_default_steps_do_not_grow_with_cells():
     def steps(n):
-        from scdart.data import steps_per_epoch
+        from scdart.data._sampler import steps_per_epoch
 
         cells = {"rna": n, "atac": n}
         return PRESETS["default"].max_epochs(cells, 256, 1.0, paired=True) * steps_per_epoch(cells, 256, paired=True)

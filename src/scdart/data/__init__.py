@@ -2,8 +2,8 @@
 
 from ._constants import BATCH_KEYS, REGISTRY_KEYS
 from ._dataset import UnpairedDataset
-from ._fields import AnchorsField, CountsField, DiffusionCoordinatesField, GroupsField, PriorField, registered_anchors
-from ._sampler import PairSampler, steps_per_epoch
+from ._fields import AnchorsField, CountsField, DiffusionCoordinatesField, GroupsField, PriorField
+from ._sampler import PairSampler
 from ._splitter import UnpairedDataSplitter
 
 __all__ = [

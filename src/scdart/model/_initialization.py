@@ -17,8 +17,9 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import normalize
 
 from scdart._constants import ATAC, RNA
-from scdart.data import BATCH_KEYS, REGISTRY_KEYS, registered_anchors
+from scdart.data import BATCH_KEYS, REGISTRY_KEYS
 from scdart.data._dataset import sequential_loader
+from scdart.data._fields import registered_anchors
 from scdart.module import GeneActivityNetwork
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
-from scdart.data import steps_per_epoch
+from scdart.data._sampler import steps_per_epoch
 
 
 @dataclass(frozen=True)
