@@ -68,7 +68,7 @@ def test_empty_cells(make_mdata):
     counts = mdata["atac"].X.tolil()
     counts[4] = 0
     mdata["atac"].X = counts.tocsr()
-    refuse(mdata, ValueError, "1 cells without any count.*filter_cells")
+    refuse(mdata, ValueError, "1 cells without counts.*filter_cells")
 
 
 def test_prior_of_the_wrong_shape_or_genes(make_mdata):

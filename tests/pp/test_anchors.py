@@ -257,7 +257,7 @@ def repeat_name(mdata):
         (drop_genes, {}, ValueError, r"\(400, 150\), not \(400, 100\)"),
         (reorder_genes, {}, ValueError, "another order of genes"),
         (negative_prior, {}, ValueError, "negative"),
-        (empty_prior, {}, ValueError, "0 genes are expressed"),
+        (empty_prior, {}, ValueError, "links no peak with any gene"),
         (empty_cell, {}, ValueError, "1 cells without counts"),
         (repeat_name, {}, ValueError, "must be unique"),
         (None, {"rna_mod": "gex"}, KeyError, "rna_mod='gex'"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 from scvi import settings
 
+from scdart._checks import checked_prior, counts_slot, stored_counts
 from scdart._constants import ATAC, RNA
 
 from ._fields import modality_rows
@@ -35,7 +36,7 @@ def check_setup(
         raise ValueError(f"both roles point to modality {mods[RNA]!r}: name RNA and ATAC in `modalities`.")
     for role, name in mods.items():
         check_counts(adata[role], layers[role], name)
-    check_prior(adata[RNA], adata[ATAC], prior_key, mods)
+    checked_prior(adata[RNA], adata[ATAC], prior_key, mods[RNA], mods[ATAC])
     for role, name in mods.items():
         check_coordinates(adata[role], diffusion_key, name)
     if groups_key is not None:
@@ -67,66 +68,17 @@ def check_modality(mdata: MuData, modality: str | None, role: str) -> AnnData:
 
 
 def check_counts(adata: AnnData, layer: str | None, modality: str) -> None:
-    """Check that counts are finite, not negative, not normalised, and that no cell is empty."""
-    slot = f"mdata[{modality!r}]." + ("X" if layer is None else f"layers[{layer!r}]")
-    if layer is not None and layer not in adata.layers:
-        raise KeyError(f"{slot} does not exist; layers found: {sorted(adata.layers)}. Leave the layer out to use X.")
-    x = adata.X if layer is None else adata.layers[layer]
-    if x is None:
-        raise ValueError(f"{slot} is empty: it must hold counts.")
-    if adata.isbacked:  # reading everything only to check it would defeat the purpose of data on disk
+    """Check counts, and warn of values that look normalised already."""
+    counts = stored_counts(adata, layer, modality)
+    if adata.isbacked:
         return
-    values = x.data if sparse.issparse(x) else np.asarray(x).ravel()
-    if not np.isfinite(values).all():
-        raise ValueError(f"{slot} holds NaN or infinite values: it must hold counts. Remove or repair these cells.")
-    if values.size and values.min() < 0:
-        raise ValueError(f"{slot} holds negative values (minimum {values.min():.3g}): pass counts, not scaled data.")
-    empty = np.asarray(x.sum(axis=1)).ravel() == 0
-    if empty.any():
-        raise ValueError(
-            f"{slot} has {empty.sum()} cells without any count, for example {adata.obs_names[empty][0]!r}: remove them "
-            f"first (`sc.pp.filter_cells(mdata[{modality!r}], min_counts=1)`, then `mdata.update()`)."
-        )
-    sample = values[:1_000_000]
+    sample = (counts.data if sparse.issparse(counts) else np.asarray(counts).ravel())[:1_000_000]
     if (sample != np.round(sample)).any():
         warnings.warn(
-            f"{slot} holds values that are not whole numbers: counts are expected, and normalised values will be "
-            "normalised again. Pass the layer with the counts.",
+            f"{counts_slot(layer, modality)} holds values that are not whole numbers: counts are expected, and "
+            "normalised values will be normalised again. Pass the layer with the counts.",
             UserWarning,
             stacklevel=settings.warnings_stacklevel,
-        )
-
-
-def check_prior(rna: AnnData, atac: AnnData, key: str, mods: dict[str, str]) -> None:
-    """Check that the gene-activity prior is peaks x genes, not empty, and belongs to these genes."""
-    slot = f"mdata[{mods[ATAC]!r}].varm[{key!r}]"
-    if key not in atac.varm:
-        swapped = key in rna.varm
-        raise KeyError(
-            f"{slot} does not exist"
-            + (f", but mdata[{mods[RNA]!r}] has it: are the modalities swapped?" if swapped else ".")
-            + " The prior comes from scdart.pp.gene_activity(mdata, annotation)."
-        )
-    prior = atac.varm[key]
-    if prior.shape != (atac.n_vars, rna.n_vars):
-        hint = "It looks transposed. " if prior.shape == (rna.n_vars, atac.n_vars) else ""
-        raise ValueError(
-            f"{slot} has shape {prior.shape}, but there are {atac.n_vars} peaks and {rna.n_vars} genes. {hint}"
-            "Make it anew with scdart.pp.gene_activity(mdata, annotation)."
-        )
-    genes = _prior_genes(atac.uns.get(key, {}))
-    if genes is not None and not np.array_equal(genes, rna.var_names.to_numpy(dtype=str)):
-        shared = np.isin(genes, rna.var_names).sum()
-        raise ValueError(
-            f"{slot} was made for other genes or another order ({shared} of its {len(genes)} genes are in "
-            f"mdata[{mods[RNA]!r}].var_names). Make it anew with scdart.pp.gene_activity(mdata, annotation)."
-        )
-    values = sparse.csr_matrix(prior).data
-    if not np.isfinite(values).all() or (values < 0).any():
-        raise ValueError(f"{slot} holds negative or non-finite weights.")
-    if not values.any():
-        raise ValueError(
-            f"{slot} links no peak with any gene. Check that peaks and annotation share the genome build and names."
         )
 
 
@@ -154,8 +106,3 @@ def check_groups(mdata: MuData, key: str, mods: dict[str, str]) -> None:
             f"obs[{key!r}] has no label in common between {mods[RNA]!r} ({sorted(labels[0])[:5]}) and "
             f"{mods[ATAC]!r} ({sorted(labels[1])[:5]})."
         )
-
-
-def _prior_genes(described: Any) -> np.ndarray | None:
-    genes = described.get("genes") if hasattr(described, "get") else None
-    return None if genes is None else np.asarray(genes, dtype=str)

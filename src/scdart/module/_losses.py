@@ -29,6 +29,13 @@ def _distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+def _distances_by_products(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Euclidean distances by |x|^2 - 2xy + |y|^2: many times quicker in hundreds of columns, but without gradient."""
+    # Near the mean, the norms that digits are lost to are shortest.
+    centre = x.mean(dim=-2, keepdim=True)
+    return torch.cdist(x - centre, y - centre, compute_mode="use_mm_for_euclid_dist")
+
+
 def _safe(divisor: torch.Tensor) -> torch.Tensor:
     """Divisor that is never zero: what is divided by it is then zero itself."""
     return divisor.clamp_min(torch.finfo(divisor.dtype).eps ** 2)
@@ -71,8 +78,9 @@ def block_distances(coordinates: torch.Tensor, n_blocks: int, other: torch.Tenso
     if coordinates.shape[1] % n_blocks:
         raise ValueError(f"{coordinates.shape[1]} diffusion coordinates do not divide into {n_blocks} equal blocks.")
     first = coordinates.unflatten(1, (n_blocks, -1)).transpose(0, 1)
-    second = first if other is None else other.unflatten(1, (n_blocks, -1)).transpose(0, 1)
-    return _distances(first, second).mean(dim=0)
+    if other is None:
+        return _distances_by_products(first, first).mean(dim=0).fill_diagonal_(0.0)
+    return _distances_by_products(first, other.unflatten(1, (n_blocks, -1)).transpose(0, 1)).mean(dim=0)
 
 
 def _latent_distances(z: torch.Tensor, squared: bool) -> torch.Tensor:

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from scvi import settings
 from sklearn.preprocessing import normalize
 
+from scdart._checks import checked_prior
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
 
 from ._agreement import Agreement, held_out_agreement
@@ -168,7 +169,7 @@ def anchors(
             modality_counts(mdata, rna_mod, rna_layer),
             modality_counts(mdata, atac_mod, atac_layer),
         )
-        prior = _prior(rna, atac, prior_key, rna_mod, atac_mod)
+        prior = checked_prior(rna, atac, prior_key, rna_mod, atac_mod)
         _check_overlap(rna_counts, atac_counts, prior, rna_mod, atac_mod)
         evidence = Evidence(log_normalize(rna_counts), tfidf(atac_counts), prior, known)
         found = _infer(evidence, n_components, n_neighbors, refine, seed)
@@ -306,30 +307,6 @@ def _check_options(
     for argument, value in {"n_components": n_components, "n_neighbors": n_neighbors}.items():
         if value < 1:
             raise ValueError(f"{argument}={value} must be at least 1.")
-
-
-def _prior(rna: AnnData, atac: AnnData, key: str, rna_mod: str, atac_mod: str) -> sp.csr_matrix:
-    slot = f"mdata.mod[{atac_mod!r}].varm[{key!r}]"
-    if key not in atac.varm:
-        swapped = f" mdata.mod[{rna_mod!r}] has one: are rna_mod and atac_mod swapped?" if key in rna.varm else ""
-        raise KeyError(f"{slot} does not exist: run scdart.pp.gene_activity(mdata, annotation) first.{swapped}")
-    prior = sp.csr_matrix(atac.varm[key])
-    if prior.shape != (atac.n_vars, rna.n_vars):
-        raise ValueError(
-            f"{slot} has the shape {prior.shape}, not {(atac.n_vars, rna.n_vars)}, peaks x genes: the modalities were "
-            "changed since. Run scdart.pp.gene_activity(mdata, annotation) again."
-        )
-    genes = atac.uns.get(key, {}).get("genes")
-    if genes is not None and not np.array_equal(np.asarray(genes, dtype=str), rna.var_names.to_numpy(dtype=str)):
-        raise ValueError(
-            f"{slot} has other genes, or another order of genes, than mdata.mod[{rna_mod!r}].var_names: run "
-            "scdart.pp.gene_activity(mdata, annotation) again."
-        )
-    if not np.isfinite(prior.data).all() or (prior.data < 0).any():
-        raise ValueError(f"{slot} holds negative, NaN or infinite weights: pass weights >= 0 to set_gene_activity.")
-    prior = prior.copy()
-    prior.eliminate_zeros()
-    return prior
 
 
 def _check_overlap(rna: sp.csr_matrix, atac: sp.csr_matrix, prior: sp.csr_matrix, rna_mod: str, atac_mod: str) -> None:

@@ -79,7 +79,7 @@ def diffusion_coordinates(
     n_components
         Columns of a block. By default, as many as hold the distances of every block with a relative error of at most
         1e-4, but no more than a million divided by the number of cells, or 128 if that is more: the shorter t, the more
-        components there are, and the limit binds for t = 5 from about 2,000 cells on. What it leaves out are the
+        components there are, and the limit binds for t = 5 from about 1,600 cells on. What it leaves out are the
         finest details of the graph; see `explained` below.
     potential
         Whether to take the rows of :math:`-\log(T^t + 10^{-7})` instead of those of :math:`T^t`: the potential distance
@@ -128,7 +128,7 @@ def diffusion_coordinates(
 
     Notes
     -----
-    Neighbours are exact up to 10,000 cells and approximate beyond. Cost then grows as :math:`n \log n`.
+    Neighbours are exact up to 50,000 cells and approximate beyond. Cost then grows as :math:`n \log n`.
 
     If the graph falls into several components, there is a warning. Distances within each remain as they are; walks do
     not cross, and distances between components say only how far the walks have spread in each.

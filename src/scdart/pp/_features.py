@@ -12,6 +12,8 @@ from anndata import AnnData
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.preprocessing import normalize
 
+from scdart._checks import stored_counts
+
 if TYPE_CHECKING:
     from mudata import MuData
 
@@ -44,27 +46,7 @@ def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> sp.csr
     """
     if mod not in mdata.mod:
         raise KeyError(f"{mod!r} is not a modality of mdata, which has {list(mdata.mod)}")
-    adata = mdata.mod[mod]
-    slot = f"mdata.mod[{mod!r}]." + ("X" if layer is None else f"layers[{layer!r}]")
-    if layer is not None and layer not in adata.layers:
-        raise KeyError(f"{slot} does not exist: mdata.mod[{mod!r}].layers has {list(adata.layers)}")
-    stored = adata.X if layer is None else adata.layers[layer]
-    if stored is None:
-        raise ValueError(f"{slot} is empty: name the layer that holds the counts.")
-    counts = sp.csr_matrix(stored)
-    invalid = ~(np.isfinite(counts.data) & (counts.data >= 0))
-    if invalid.any():
-        raise ValueError(
-            f"{slot} holds {invalid.sum():,} values that are negative, NaN or infinite, such as "
-            f"{counts.data[invalid][0]}: pass counts, not scaled data."
-        )
-    empty = np.asarray(counts.sum(axis=1)).ravel() == 0
-    if empty.any():
-        raise ValueError(
-            f"{slot} has {empty.sum():,} cells without counts, such as {adata.obs_names[empty][0]!r}: remove them with "
-            "scanpy.pp.filter_cells(adata, min_counts=1)."
-        )
-    return counts
+    return sp.csr_matrix(stored_counts(mdata.mod[mod], layer, mod))
 
 
 def log_normalize(counts: sp.csr_matrix, target_sum: float | None = None) -> sp.csr_matrix:

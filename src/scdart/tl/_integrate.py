@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from scvi import settings
 
 from scdart import pp
+from scdart._checks import checked_prior
 from scdart._constants import (
     ANCHORS,
     ATAC,
@@ -21,7 +22,7 @@ from scdart._constants import (
     X_DIFFUSION_COORDINATES,
     X_SCDART,
 )
-from scdart.data._validation import check_groups, check_prior
+from scdart.data._validation import check_groups
 from scdart.model import PRESETS, SCDART
 from scdart.pp._features import modality_counts
 
@@ -186,7 +187,7 @@ def _check(
                 f"mdata[{mods[ATAC]!r}].varm has no {GENE_ACTIVITY!r}: pass an annotation (GTF, BED or a table of "
                 "genes) to make the prior, or register one with scdart.pp.set_gene_activity."
             )
-        check_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods)
+        checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
     if groups_key is not None:
         check_groups(mdata, groups_key, mods)
 

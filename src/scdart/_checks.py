@@ -1,0 +1,114 @@
+"""Checks of counts and prior that preparation and registration share, with messages that say what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
+    """Get the counts of a modality as they are stored, known to be finite, not negative, and in every cell.
+
+    Of data on disk only the slot is looked up: reading everything to check it would defeat its purpose.
+
+    Parameters
+    ----------
+    adata
+        The modality.
+    layer
+        Layer with the counts; `None` takes `X`.
+    modality
+        Its name, for the messages.
+
+    Raises
+    ------
+    KeyError
+        The layer is missing.
+    ValueError
+        Counts are missing, negative, NaN or infinite, or a cell has none.
+    """
+    slot = counts_slot(layer, modality)
+    if layer is not None and layer not in adata.layers:
+        raise KeyError(f"{slot} does not exist; layers found: {sorted(adata.layers)}. Leave the layer out to use X.")
+    counts = adata.X if layer is None else adata.layers[layer]
+    if counts is None:
+        raise ValueError(f"{slot} is empty: name the layer that holds the counts.")
+    if adata.isbacked:
+        return counts
+    values = counts.data if sparse.issparse(counts) else np.asarray(counts)
+    invalid = ~(np.isfinite(values) & (values >= 0))
+    if invalid.any():
+        raise ValueError(
+            f"{slot} holds {invalid.sum():,} values that are negative, NaN or infinite, such as {values[invalid][0]}: "
+            "pass counts, not scaled data."
+        )
+    empty = np.asarray(counts.sum(axis=1)).ravel() == 0
+    if empty.any():
+        raise ValueError(
+            f"{slot} has {empty.sum():,} cells without counts, such as {adata.obs_names[empty][0]!r}: remove them "
+            f"first (`scanpy.pp.filter_cells(mdata[{modality!r}], min_counts=1)`, then `mdata.update()`)."
+        )
+    return counts
+
+
+def counts_slot(layer: str | None, modality: str) -> str:
+    """Name, for a message, of the slot that holds the counts."""
+    return f"mdata.mod[{modality!r}]." + ("X" if layer is None else f"layers[{layer!r}]")
+
+
+def checked_prior(rna: AnnData, atac: AnnData, key: str, rna_mod: str, atac_mod: str) -> sparse.csr_matrix:
+    """Get the prior, peaks x genes without stored zeros, once it is known to belong to these peaks and genes.
+
+    Parameters
+    ----------
+    rna, atac
+        The modalities.
+    key
+        Slot of the ATAC modality's `varm`.
+    rna_mod, atac_mod
+        Their names, for the messages.
+
+    Raises
+    ------
+    KeyError
+        The prior is missing.
+    ValueError
+        Its shape or genes are others, a weight is negative, NaN or infinite, or it has no link.
+    """
+    slot = f"mdata.mod[{atac_mod!r}].varm[{key!r}]"
+    if key not in atac.varm:
+        swapped = f" mdata.mod[{rna_mod!r}] has one: are the modalities swapped?" if key in rna.varm else ""
+        raise KeyError(f"{slot} does not exist: run scdart.pp.gene_activity(mdata, annotation) first.{swapped}")
+    stored = atac.varm[key]
+    if stored.shape != (atac.n_vars, rna.n_vars):
+        hint = " It looks transposed." if stored.shape == (rna.n_vars, atac.n_vars) else ""
+        raise ValueError(
+            f"{slot} has the shape {stored.shape}, not {(atac.n_vars, rna.n_vars)}, peaks x genes.{hint} "
+            "Run scdart.pp.gene_activity(mdata, annotation) again."
+        )
+    genes = _prior_genes(atac.uns.get(key, {}))
+    if genes is not None and not np.array_equal(genes, rna.var_names.to_numpy(dtype=str)):
+        raise ValueError(
+            f"{slot} was made for other genes or another order of genes ({np.isin(genes, rna.var_names).sum()} of its "
+            f"{len(genes)} genes are in mdata.mod[{rna_mod!r}].var_names). Run scdart.pp.gene_activity(mdata, "
+            "annotation) again."
+        )
+    prior = sparse.csr_matrix(stored, copy=True)
+    if not np.isfinite(prior.data).all() or (prior.data < 0).any():
+        raise ValueError(f"{slot} holds negative, NaN or infinite weights: pass weights >= 0 to set_gene_activity.")
+    prior.eliminate_zeros()
+    if prior.nnz == 0:
+        raise ValueError(
+            f"{slot} links no peak with any gene. Check that peaks and annotation share the genome build and names."
+        )
+    return prior
+
+
+def _prior_genes(described: Any) -> np.ndarray | None:
+    genes = described.get("genes") if hasattr(described, "get") else None
+    return None if genes is None else np.asarray(genes, dtype=str)
