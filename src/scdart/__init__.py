@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from . import data, datasets, metrics, model, module, pp, tl
+    from . import data, datasets, metrics, model, module, pl, pp, tl
 
-__all__ = ["data", "datasets", "metrics", "model", "module", "pp", "tl"]
+__all__ = ["data", "datasets", "metrics", "model", "module", "pl", "pp", "tl"]
 __version__ = version("scdart")
 
 

@@ -1,0 +1,231 @@
+"""Which points a picture of cells has, where they are, and what values they carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+
+from scdart.data._fields import modality_rows
+
+from ._colors import BOTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from anndata import AnnData
+    from mudata import MuData
+    from numpy.typing import NDArray
+
+_UMAP = "X_umap"
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of a picture, in no particular order.
+
+    Parameters
+    ----------
+    xy
+        Positions, shape (n, 2).
+    axis_labels
+        What the two axes are.
+    cells
+        Row of each point in ``mdata.obs``, shape (n,).
+    rows
+        By name of the modality: row of each point in it, -1 where the point is no measurement of it.
+    """
+
+    xy: NDArray[np.float64]
+    axis_labels: tuple[str, str]
+    cells: NDArray[np.int64]
+    rows: dict[str, NDArray[np.int64]]
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+    @property
+    def modality(self) -> pd.Series:
+        """Name of each point's modality, or ``"both"``."""
+        values = np.full(len(self), BOTH, dtype=object)
+        measured = {mod: rows >= 0 for mod, rows in self.rows.items()}
+        for mod in self.rows:
+            only = measured[mod] & ~np.any([measured[other] for other in self.rows if other != mod], axis=0)
+            values[only] = mod
+        return pd.Series(pd.Categorical(values, categories=[*self.rows, BOTH]))
+
+
+def check_modalities(mdata: MuData, mods: Mapping[str, str]) -> None:
+    """Raise unless both modalities are there; ``mods`` gives their names by the name of the argument."""
+    for argument, mod in mods.items():
+        if mod not in mdata.mod:
+            raise KeyError(f"{argument}={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
+
+
+def find_points(mdata: MuData, *, basis: str | None, use_rep: str, mods: tuple[str, str]) -> Points:
+    """Place the cells in two dimensions, without writing anything.
+
+    Parameters
+    ----------
+    mdata
+        Integrated data.
+    basis
+        ``"umap"``, or another slot of ``mdata.obsm`` with or without its ``X_``, or ``"pca"`` for principal components
+        of the latent space (the latent space itself where it has two dimensions). ``None`` takes the UMAP if there is
+        one.
+    use_rep
+        Slot with the latent space.
+    mods
+        Names of the modalities.
+
+    Returns
+    -------
+    From a slot of ``mdata.obsm``, each cell once. From the latent space, each measurement of a cell once, if the
+    modalities have the slot too: that is how far apart the two are can be seen.
+
+    Raises
+    ------
+    KeyError
+        If the basis or the latent space is not there.
+    ValueError
+        If it has fewer than two dimensions, or values that are not finite.
+    """
+    if basis is None:
+        basis = "umap" if _UMAP in mdata.obsm else "pca"
+    rows = {mod: modality_rows(mdata, mod) for mod in mods}
+    if basis != "pca":
+        key = basis if basis in mdata.obsm else f"X_{basis}"
+        if key not in mdata.obsm:
+            raise KeyError(
+                f"basis={basis!r}: mdata.obsm has neither {basis!r} nor {key!r}, only {sorted(mdata.obsm)}. "
+                "Compute it (scanpy.tl.umap(mdata)), or pass basis='pca'."
+            )
+        xy = _finite(mdata.obsm[key], f"mdata.obsm[{key!r}]")[:, :2]
+        label = {_UMAP: "UMAP", use_rep: "latent"}.get(key, key.removeprefix("X_"))
+        return Points(xy, (f"{label} 1", f"{label} 2"), *_once_each(mdata, rows))
+    if all(use_rep in mdata.mod[mod].obsm for mod in mods):
+        latent = [_finite(mdata.mod[mod].obsm[use_rep], f"mdata[{mod!r}].obsm[{use_rep!r}]") for mod in mods]
+        if latent[0].shape[1] == latent[1].shape[1]:
+            xy, labels = _two_dimensions(np.concatenate(latent))
+            return Points(xy, labels, *_measurements(mdata, rows))
+    if use_rep not in mdata.obsm:
+        raise KeyError(
+            f"use_rep={use_rep!r} is in neither mdata.obsm nor the obsm of both modalities: integrate first "
+            "(scdart.tl.scdart), or write model.get_latent_representation() there."
+        )
+    xy, labels = _two_dimensions(_finite(mdata.obsm[use_rep], f"mdata.obsm[{use_rep!r}]"))
+    return Points(xy, labels, *_once_each(mdata, rows))
+
+
+def _once_each(mdata: MuData, rows: dict[str, NDArray]) -> tuple[NDArray[np.int64], dict[str, NDArray]]:
+    return np.arange(mdata.n_obs), rows
+
+
+def _measurements(mdata: MuData, rows: dict[str, NDArray]) -> tuple[NDArray[np.int64], dict[str, NDArray]]:
+    """Cells and rows of all measurements of the first modality, then of the second, in their order."""
+    cells = {}
+    for mod, row in rows.items():
+        measured = np.flatnonzero(row >= 0)
+        cells[mod] = measured[np.argsort(row[measured])]
+    starts = np.cumsum([0, *map(len, cells.values())])
+    of_points = {}
+    for (mod, own), start in zip(cells.items(), starts, strict=False):
+        of_points[mod] = np.full(starts[-1], -1)
+        of_points[mod][start : start + len(own)] = np.arange(len(own))
+    return np.concatenate(list(cells.values())), of_points
+
+
+def _finite(values: NDArray, slot: str) -> NDArray[np.float64]:
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 2 or values.shape[1] < 2:
+        raise ValueError(f"{slot} has the shape {values.shape}: a picture needs at least two dimensions.")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{slot} holds values that are NaN or infinite: was the model trained?")
+    return values
+
+
+def _two_dimensions(latent: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, str]]:
+    """Two principal components, of fixed sign."""
+    if latent.shape[1] == 2:
+        return latent, ("latent 1", "latent 2")
+    pca = PCA(n_components=2, svd_solver="covariance_eigh").fit(latent)
+    first, second = (f"latent PC {i + 1} ({share:.0%})" for i, share in enumerate(pca.explained_variance_ratio_))
+    return pca.transform(latent), (first, second)
+
+
+def values_of(mdata: MuData, points: Points, key: str, *, layer: str | None = None) -> pd.Series:
+    """Look up what the points are to be coloured by.
+
+    Parameters
+    ----------
+    mdata
+        Integrated data.
+    points
+        Its points.
+    key
+        ``"modality"``; a column of ``mdata.obs`` or of a modality's ``obs``; a slot of one column in a modality's
+        ``obsm``; or a feature. Only one modality's, with its name before it: ``"rna:branch"``.
+    layer
+        Where to take features from; ``X`` if not given.
+
+    Returns
+    -------
+    One value a point; missing where the point has none.
+
+    Raises
+    ------
+    KeyError
+        If there is no such value anywhere.
+    """
+    if key == "modality":
+        return points.modality.cat.remove_unused_categories().rename(key)
+    if key in mdata.obs:
+        return mdata.obs[key].iloc[points.cells].reset_index(drop=True)
+    found = [
+        pd.Series(column).reindex(rows).reset_index(drop=True)
+        for mod, rows in points.rows.items()
+        if (column := _column(mdata.mod[mod], mod, key, layer)) is not None
+    ]
+    if not found:
+        raise KeyError(_not_found(mdata, points, key))
+    return _join(found).rename(key)
+
+
+def _column(adata: AnnData, mod: str, key: str, layer: str | None) -> pd.Series | None:
+    """One modality's own values, indexed by its rows."""
+    name = key.removeprefix(f"{mod}:")
+    if name in adata.obs:
+        return adata.obs[name].reset_index(drop=True)
+    if name in adata.obsm and np.shape(adata.obsm[name])[1:] in ((), (1,)):
+        return pd.Series(np.asarray(adata.obsm[name]).ravel())
+    if name in adata.var_names:
+        return pd.Series(adata.obs_vector(name, layer=layer))
+    return None
+
+
+def _join(columns: list[pd.Series]) -> pd.Series:
+    """Take the first value that is not missing, and keep the order of categories."""
+    if len(columns) == 1:
+        return columns[0]
+    first, second = columns
+    if isinstance(first.dtype, pd.CategoricalDtype) and isinstance(second.dtype, pd.CategoricalDtype):
+        categories = first.cat.categories.union(second.cat.categories, sort=False)
+        first, second = (column.astype(object) for column in columns)
+        return pd.Series(pd.Categorical(first.where(first.notna(), second), categories=categories))
+    return first.where(first.notna(), second)
+
+
+def _not_found(mdata: MuData, points: Points, key: str) -> str:
+    listed = dict.fromkeys(["modality", *mdata.obs.columns, *_of_modalities(mdata, points)])
+    return (
+        f"{key!r} is neither 'modality', nor a column of mdata.obs or of a modality's obs, nor a feature. "
+        f"Columns found: {list(listed)[:20]}."
+    )
+
+
+def _of_modalities(mdata: MuData, points: Points) -> Iterator[str]:
+    for mod in points.rows:
+        yield from mdata.mod[mod].obs.columns
