@@ -1,0 +1,187 @@
+"""Fitted curves of dynamic features on a grid, and the values they were fitted to: for plots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ._curve_fits import Settings, fit_curves, prepare
+from ._families import FAMILIES
+from ._glm import Information
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mudata import MuData
+    from numpy.typing import NDArray
+
+    from ._curve_fits import CurveFits, Problem
+    from ._families import Array
+
+#: Standard errors to either side of a curve: 95 %.
+_HALF_WIDTH = 1.96
+
+
+def dynamic_curves(
+    mdata: MuData,
+    features: str | Sequence[str],
+    *,
+    mod: str = "rna",
+    key: str = "dynamic_features",
+    n_points: int = 101,
+) -> pd.DataFrame:
+    """Get the curves of features that :func:`dynamic_features` has tested.
+
+    The curves are fitted anew, to the data that the test was made on and with its settings.
+
+    Parameters
+    ----------
+    mdata
+        MuData with the result of the test.
+    features
+        Names of features whose status is ``"tested"``.
+    mod
+        Modality with the features.
+    key
+        Slot of the modality's ``uns`` with the result.
+    n_points
+        Points on each curve.
+
+    Returns
+    -------
+    A table with ``n_points`` rows for each feature and trajectory (each branch, if branches were compared):
+
+    ``feature``, ``trajectory``, ``pseudotime``
+        Which curve, and where; points are spaced evenly from the first to the last cell.
+    ``fit``
+        Curve: expected value of the feature, for counts in a cell of mean size, for binary features the probability
+        of 1.
+    ``lower``, ``upper``
+        Interval of 95 % around it, pointwise.
+    ``null``
+        What is expected without the effect: a constant, or the curve that both branches have in common.
+
+    Raises
+    ------
+    KeyError
+        If there is no result, or a feature is not in it.
+    ValueError
+        If a feature was not tested; the message says why.
+
+    Examples
+    --------
+    >>> import scdart
+    >>> mdata = scdart.datasets.simulate("linear", n_cells=300, n_genes=50, n_peaks=150)
+    >>> scdart.tl.dynamic_features(mdata, pseudotime="pseudotime")
+    >>> curves = scdart.tl.dynamic_curves(mdata, ["gene1", "gene2"], n_points=50)
+    >>> curves.groupby("feature").size().to_dict()
+    {'gene1': 50, 'gene2': 50}
+    """
+    problems = _tested_problems(mdata, features, mod, key)
+    curves = pd.concat([_curves(problem, n_points) for problem in problems], ignore_index=True)
+    return curves.sort_values("feature", key=_order_of(problems), kind="stable", ignore_index=True)
+
+
+def observed_values(
+    mdata: MuData, features: str | Sequence[str], *, mod: str = "rna", key: str = "dynamic_features"
+) -> pd.DataFrame:
+    """Get the values that the curves of :func:`dynamic_curves` were fitted to, on the scale of the curves.
+
+    Parameters
+    ----------
+    mdata, features, mod, key
+        As of :func:`dynamic_curves`.
+
+    Returns
+    -------
+    A table with a row for each feature and cell on a trajectory (branch): ``feature``, ``trajectory``, ``cell``,
+    ``pseudotime`` and ``value``, which is the count divided by the cell's size (mean 1), 0 or 1, or the value itself.
+    """
+    problems = _tested_problems(mdata, features, mod, key)
+    names = mdata.mod[mod].obs_names
+    tables = []
+    for problem in problems:
+        course = problem.model.course
+        for block, values in problem.table.blocks(course.cells):
+            for name, value in zip(problem.table.names[block], _on_scale_of_curves(problem, values).T, strict=True):
+                tables.append(
+                    pd.DataFrame(
+                        {
+                            "feature": name,
+                            "trajectory": np.asarray(course.branches, dtype=object)[course.branch],
+                            "cell": names[course.cells],
+                            "pseudotime": course.time,
+                            "value": value,
+                        }
+                    )
+                )
+    observed = pd.concat(tables, ignore_index=True)
+    return observed.sort_values("feature", key=_order_of(problems), kind="stable", ignore_index=True)
+
+
+def _tested_problems(mdata: MuData, features: str | Sequence[str], mod: str, key: str) -> list[Problem]:
+    if mod not in mdata.mod:
+        raise KeyError(f"mod={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
+    uns = mdata.mod[mod].uns
+    if key not in uns or f"{key}_params" not in uns:
+        raise KeyError(f"mdata[{mod!r}].uns has no {key!r}: run scdart.tl.dynamic_features(mdata, mod={mod!r}) first.")
+    names = [features] if isinstance(features, str) else list(features)
+    status = uns[key]["status"]
+    missing = [name for name in names if name not in status.index]
+    if missing:
+        raise KeyError(f"{missing[0]!r} is not a feature in mdata[{mod!r}].uns[{key!r}].")
+    untested = status.loc[names][status.loc[names] != "tested"]
+    if len(untested):
+        raise ValueError(f"{untested.index[0]!r} has no curve, since it was not tested: {untested.iloc[0]}.")
+    return prepare(mdata, mod, Settings.from_uns(uns[f"{key}_params"]), names)
+
+
+def _curves(problem: Problem, n_points: int) -> pd.DataFrame:
+    tables = []
+    for block, values in problem.table.blocks(problem.model.course.cells):
+        fits = fit_curves(problem, values)
+        covariance = _covariance(problem, fits, values)
+        for branch, time, rows in problem.model.grid(n_points):
+            eta, half_width = rows @ fits.full.coefficients, _HALF_WIDTH * _standard_errors(rows, covariance)
+            null = rows[:, : problem.model.design.n_null] @ fits.null.coefficients
+            curves = {"fit": eta, "lower": eta - half_width, "upper": eta + half_width, "null": null}
+            columns = {name: _response(problem.family, curve).T.ravel() for name, curve in curves.items()}
+            names = np.repeat(problem.table.names[block].to_numpy(), n_points)
+            where = {"feature": names, "trajectory": branch, "pseudotime": np.tile(time, values.shape[1])}
+            tables.append(pd.DataFrame({**where, **columns}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _covariance(problem: Problem, fits: CurveFits, values: NDArray[np.float64]) -> Array:
+    """Covariances of the coefficients, (n_features, n_parameters, n_parameters)."""
+    columns = problem.model.design.columns
+    if problem.family == "gaussian":
+        return fits.dispersion[:, None, None] * np.eye(columns.shape[1]) / len(columns)
+    weight, _ = FAMILIES[problem.family].weight_and_score(values, fits.full.rate, fits.dispersion)
+    return np.asarray(np.linalg.pinv(Information(columns)(weight), hermitian=True), dtype=np.float64)
+
+
+def _standard_errors(rows: Array, covariance: Array) -> Array:
+    variances = np.einsum("ti,kij,tj->tk", rows, covariance, rows, optimize=True)
+    return np.asarray(np.sqrt(np.maximum(variances, 0)), dtype=np.float64)
+
+
+def _response(family: str, eta: Array) -> Array:
+    if family == "gaussian":
+        return eta
+    rate = np.exp(np.minimum(eta, 700))
+    return -np.expm1(-rate) if family == "binomial" else rate
+
+
+def _on_scale_of_curves(problem: Problem, values: Array) -> Array:
+    if problem.family == "gaussian":
+        return values
+    return (values > 0).astype(float) if problem.family == "binomial" else values / problem.size[:, None]
+
+
+def _order_of(problems: list[Problem]) -> Callable[[pd.Series], pd.Series]:
+    """Sort by the order in which features were named."""
+    names = problems[0].table.names
+    return lambda column: pd.Series(names.get_indexer(pd.Index(column)), index=column.index)
