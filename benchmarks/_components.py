@@ -5,8 +5,10 @@ Needs no scdart, so that it can be imported where only a peer is installed.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+import mudata
 import numpy as np
 import scipy.sparse as sp
 from sklearn.decomposition import PCA, TruncatedSVD
@@ -15,6 +17,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Binarizer, FunctionTransformer, Normalizer, StandardScaler, normalize
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from mudata import MuData
 
 N_COMPONENTS = 30
@@ -64,6 +68,11 @@ class SharedComponents:
 def gene_activity(mdata: MuData) -> sp.csr_matrix:
     """Linear gene activity: the counts of all peaks that the prior links to the gene."""
     return sp.csr_matrix(mdata["atac"].X @ mdata["atac"].varm["gene_activity"])
+
+
+def columns_stay() -> AbstractContextManager:
+    """Let a new MuData leave the columns of `obs` and `var` in its modalities, as mudata does from 0.4 on."""
+    return mudata.set_options(pull_on_update=False) if hasattr(mudata, "set_options") else nullcontext()
 
 
 def _without_first(components: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import mudata
 import numpy as np
 import pandas as pd
+from _components import columns_stay
 from _methods import MODS
 from anndata import AnnData
 from scipy import sparse
@@ -90,7 +91,7 @@ def _blind(cells: dict[str, AnnData], rng: np.random.Generator) -> MuData:
         blind[mod] = AnnData(sparse.csr_matrix(adata.X)[rows], pd.DataFrame(index=adata.obs_names[rows]), var)
     blind["atac"].varm[PRIOR] = sparse.csr_matrix(cells["atac"].varm[PRIOR])
     blind["atac"].uns[PRIOR] = cells["atac"].uns[PRIOR]
-    with mudata.set_options(pull_on_update=False):
+    with columns_stay():
         return mudata.MuData(blind)
 
 
@@ -131,7 +132,7 @@ def simulated(seed: int, **options) -> MuData:
 def stored(path: Path, seed: int) -> MuData:
     if not path.exists():
         raise FileNotFoundError(f"{path.name} is not in the folder of data sets: set SCDART_DATA.")
-    with mudata.set_options(pull_on_update=False):
+    with columns_stay():
         return mudata.read_h5mu(path)
 
 
@@ -143,5 +144,5 @@ def random_cells(path: Path, n_cells: int, min_cells: int, seed: int) -> MuData:
     n_open = (atac.X > 0).sum(axis=0)
     atac = atac[:, np.asarray(n_open).ravel() >= min_cells]
     measured = np.all([adata.X.getnnz(axis=1) > 0 for adata in (rna, atac)], axis=0)
-    with mudata.set_options(pull_on_update=False):
+    with columns_stay():
         return mudata.MuData({"rna": rna[measured].copy(), "atac": atac[measured].copy()})

@@ -95,7 +95,11 @@ def scdart(
     trained = model.SCDART(train, preset=preset, **module)
     trained.train(accelerator="cpu", enable_progress_bar=False)
     coordinates = {mod: trained.get_latent_representation(cells, modality=mod) for mod in MODS}
-    return Embedding(**coordinates, expression=trained.get_gene_activity(cells).to_numpy())
+    links = trained.get_peak_gene_links()
+    pairs = (cells[mod].var_names.get_indexer(links[of]) for mod, of in (("atac", "peak"), ("rna", "gene")))
+    # Links of the prior rank above all others, and among themselves by how strong they were learned to be.
+    strength = sp.csr_matrix((1 + links["z"].abs(), tuple(pairs)), shape=(cells["atac"].n_vars, cells["rna"].n_vars))
+    return Embedding(**coordinates, expression=trained.get_gene_activity(cells).to_numpy(), links=strength)
 
 
 def linear(train: MuData, cells: MuData, seed: int) -> Embedding:

@@ -39,9 +39,10 @@ def version(package: str) -> str:
 def main(folder: Path) -> None:
     import _methods
     import mudata
+    from _components import columns_stay
 
     job = json.loads((folder / "job.json").read_text())
-    with mudata.set_options(pull_on_update=False):
+    with columns_stay():
         train, cells = (mudata.read_h5mu(job[name]) for name in ("train", "cells"))
         embedding = getattr(_methods, job["function"])(train, cells, job["seed"], **job["options"])
     embedding.save(folder / "embedding.npz")

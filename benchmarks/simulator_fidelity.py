@@ -24,6 +24,7 @@ from scipy.stats import kendalltau, ks_2samp
 from sklearn.decomposition import TruncatedSVD
 from sklearn.neighbors import NearestNeighbors
 
+from scdart._mudata import columns_stay
 from scdart.datasets import simulate
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ def main(
     warnings.simplefilter("ignore", FutureWarning)
     results = {}
     for tree, file in REFERENCES.items():
-        with mudata.set_options(pull_on_update=False):
+        with columns_stay():
             shipped = mudata.read_h5mu(data / file)
         ours = {"distributions": [], "summaries": []}
         for seed in range(seeds):

@@ -8,6 +8,7 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
+from _components import columns_stay
 from _datasets import DataSet, all_cells, share_of, simulated, unequal_branches, unmatched_halves
 from _experiments import BY_METRIC, Experiment, experiments
 from _methods import METHODS, Embedding, Method
@@ -39,7 +40,7 @@ def experiment(dataset: DataSet, methods: dict[str, Method], **changes) -> Exper
 
 @pytest.mark.parametrize("cells", ["train", "query"])
 def test_methods_read_counts_and_prior_only(files, cells):
-    with mudata.set_options(pull_on_update=False):
+    with columns_stay():
         mdata = mudata.read_h5mu(files[cells])
     assert list(mdata.mod) == ["rna", "atac"]
     assert list(mdata["atac"].varm) == ["gene_activity"]

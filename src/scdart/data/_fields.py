@@ -142,6 +142,11 @@ def modality_rows(mdata: MuData, modality: str) -> np.ndarray:
     return mdata.obsmap[modality].astype(np.int64).ravel() - 1
 
 
+def registered_names(registry: dict, key: str) -> pd.Index:
+    """Names of the genes or peaks whose counts were registered under the key."""
+    return pd.Index(registry["field_registries"][key]["state_registry"]["column_names"])
+
+
 def registered_anchors(manager: AnnDataManager) -> sparse.csr_matrix | None:
     """Weights between all RNA rows and all ATAC rows, of shape (n_rna, n_atac); ``None`` without anchors."""
     if REGISTRY_KEYS.ANCHORS not in manager.data_registry:

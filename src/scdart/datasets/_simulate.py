@@ -11,6 +11,7 @@ from anndata import AnnData
 from scipy.sparse import vstack
 
 from scdart._constants import ATAC, RNA
+from scdart._mudata import columns_stay
 from scdart.pp import gene_activity, set_gene_activity
 
 from ._checks import check_arguments
@@ -235,7 +236,7 @@ def simulate(
     rna.var["dynamic"], rna.var["highly_expressed"] = dynamic_genes, regulation.highly_expressed
     atac.var["dynamic"] = dynamic_peaks
     atac.varm["links"] = links.weights.astype(np.float32)
-    with mudata.set_options(pull_on_update=False):
+    with columns_stay():
         mdata = mudata.MuData({RNA: rna, ATAC: atac})
     mdata.uns["simulation"] = {"tree": NAMED_TREES.get(tree, tree), "random_state": seed}
     if links.prior is None:

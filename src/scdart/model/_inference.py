@@ -13,7 +13,9 @@ from scvi.model.base import BaseModelClass
 from scdart._constants import ATAC, RNA
 from scdart.data import REGISTRY_KEYS
 from scdart.data._dataset import sequential_loader
-from scdart.data._fields import modality_rows
+from scdart.data._fields import modality_rows, registered_names
+
+from ._confidence import round_trip_confidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -100,7 +102,7 @@ class InferenceMixin(BaseModelClass):
         """
         mdata = self._checked(mdata)
         modality = self._mods[ATAC]
-        all_genes = pd.Index(self.registry["field_registries"][REGISTRY_KEYS.RNA]["state_registry"]["column_names"])
+        all_genes = registered_names(self.registry, REGISTRY_KEYS.RNA)
         unknown = [] if genes is None else [gene for gene in genes if gene not in all_genes]
         if unknown:
             raise KeyError(f"genes not in the model: {unknown[:5]}{'...' if len(unknown) > 5 else ''}.")
@@ -111,6 +113,81 @@ class InferenceMixin(BaseModelClass):
             for tensors in self._minibatches(mdata, ATAC, rows, batch_size)
         ]
         return pd.DataFrame(np.concatenate(parts), mdata[modality].obs_names[rows], all_genes[columns])
+
+    def get_alignment_confidence(
+        self,
+        mdata: MuData | None = None,
+        *,
+        modality: str | None = None,
+        n_neighbors: int = 30,
+        batch_size: int | None = None,
+    ) -> pd.Series:
+        """How far the other modality has cells like each cell: low for cells without counterpart.
+
+        The way from a cell to its nearest cells of the other modality, and from these back to the nearest of its own,
+        ends among the cell's neighbours if the two modalities lie in one another there, and further away if the other
+        modality has no such cells. Unequal proportions of cell types change this little.
+
+        Parameters
+        ----------
+        mdata
+            MuData with both modalities; ``None`` means the training data.
+        modality
+            Name of one modality. ``None`` means all cells, and cells measured in both get the mean of their two values.
+        n_neighbors
+            Neighbours to take at each turn.
+        batch_size
+            Cells per minibatch; it does not change the result.
+
+        Returns
+        -------
+        Mean distance to the cell's neighbours, divided by the mean distance to the cells at the end of the way, at
+        most 1, and averaged over neighbours: about 0.85 in well mixed data and below 0.75 for populations that the
+        other modality lacks. The index are the names of the cells.
+
+        Raises
+        ------
+        KeyError
+            If a modality is missing: the confidence compares the two.
+        ValueError
+            If a modality has no more cells than ``n_neighbors``.
+        RuntimeError
+            If the model has not been trained.
+
+        Examples
+        --------
+        >>> import scdart
+        >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=150)
+        >>> scdart.pp.diffusion_coordinates(mdata)
+        >>> scdart.model.SCDART.setup_mudata(mdata)
+        >>> model = scdart.model.SCDART(mdata)
+        >>> model.train(max_epochs=1)
+        >>> model.get_alignment_confidence().between(0, 1).all()
+        True
+        """
+        mdata = self._checked(mdata)
+        role = None if modality is None else self._role(modality)
+        missing = [name for name in self._mods.values() if name not in mdata.mod]
+        if missing:
+            raise KeyError(f"modality {missing[0]!r} is not in mdata.mod: the confidence compares both modalities.")
+        z = {
+            each: self.get_latent_representation(mdata, modality=name, batch_size=batch_size)
+            for each, name in self._mods.items()
+        }
+        for each, name in self._mods.items():
+            if len(z[each]) <= n_neighbors:
+                raise ValueError(f"mdata[{name!r}] has {len(z[each])} cells, not more than n_neighbors={n_neighbors}.")
+        other = {RNA: ATAC, ATAC: RNA}
+        seed = settings.seed or 0
+        confidence = {
+            each: pd.Series(round_trip_confidence(z[each], z[other[each]], n_neighbors, seed), mdata[name].obs_names)
+            for each, name in self._mods.items()
+            if role in (None, each)
+        }
+        if role is not None:
+            return confidence[role].rename("alignment_confidence")
+        both = pd.concat(confidence.values())
+        return both.groupby(level=0).mean().reindex(mdata.obs_names).rename("alignment_confidence")
 
     def _by_cell(
         self,

@@ -1,0 +1,55 @@
+"""How well two clouds of cells in one space cover one another, cell by cell."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.neighbors import NearestNeighbors
+
+#: Most cells of a modality that others are compared with: beyond, cost is linear in the number of cells.
+_MAX_REFERENCE = 20_000
+
+#: Cells whose ways are followed at a time.
+_CHUNK = 1024
+
+
+def round_trip_confidence(own: np.ndarray, other: np.ndarray, n_neighbors: int, seed: int) -> np.ndarray:
+    """Compare the way to the other cloud and back with the distance to a cell's neighbours in its own.
+
+    Parameters
+    ----------
+    own
+        Cells of shape (n_own, n_latent).
+    other
+        Cells of shape (n_other, n_latent).
+    n_neighbors
+        Nearest cells to take at each turn, fewer than there are.
+    seed
+        Seed of the sample of cells that is compared with.
+
+    Returns
+    -------
+    Shape (n_own,), in [0, 1].
+    """
+    rng = np.random.default_rng(seed)
+    sample = {name: _sample(len(z), rng) for name, z in (("own", own), ("other", other))}
+    own_reference, other_reference = own[sample["own"]], other[sample["other"]]
+    search_own, search_other = (NearestNeighbors().fit(z) for z in (own_reference, other_reference))
+    # A cell of the reference finds itself, at no distance, in the first place.
+    distance, neighbors = search_own.kneighbors(own, n_neighbors + 1)
+    spread = distance[:, :-1].mean(axis=1)
+    spread[sample["own"]] = distance[sample["own"], 1:].mean(axis=1)
+    there = search_other.kneighbors(own, n_neighbors, return_distance=False)
+    back = search_own.kneighbors(other_reference, n_neighbors, return_distance=False)
+
+    confidence = np.ones(len(own))
+    for start in range(0, len(own), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        ends = own_reference[back[there[rows]].reshape(len(there[rows]), -1)]
+        way = np.linalg.norm(ends - own[rows, None], axis=2).mean(axis=1)
+        np.divide(spread[rows], way, out=confidence[rows], where=way > 0)
+    confidence = np.minimum(confidence, 1.0)
+    return confidence[sample["own"]][neighbors].mean(axis=1)
+
+
+def _sample(n: int, rng: np.random.Generator) -> np.ndarray:
+    return np.sort(rng.permutation(n)[:_MAX_REFERENCE])
