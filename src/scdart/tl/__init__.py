@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from ._backbone import backbone
 from ._curves import dynamic_curves
 from ._dynamics import dynamic_features
 from ._integrate import scdart
+from ._joint import joint_anndata
 from ._motifs import motif_gene_scores
+from ._pseudotime import pseudotime
+from ._transfer import impute, smooth, transfer_labels
 
-__all__ = ["dynamic_curves", "dynamic_features", "motif_gene_scores", "scdart"]
+__all__ = [
+    "backbone",
+    "dynamic_curves",
+    "dynamic_features",
+    "impute",
+    "joint_anndata",
+    "motif_gene_scores",
+    "pseudotime",
+    "scdart",
+    "smooth",
+    "transfer_labels",
+]

@@ -1,0 +1,94 @@
+"""Neighbours in the latent space: the graph of all cells, and the nearest cells of another modality."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scanpy as sc
+import scipy.sparse as sp
+from anndata import AnnData
+from pynndescent import NNDescent, PyNNDescentTransformer
+from sklearn.neighbors import NearestNeighbors
+
+#: Most cells for exact neighbours. Approximate search is quicker above, but compiled first for half a minute.
+_MAX_EXACT = 50_000
+
+
+class _ApproximateNeighbors(PyNNDescentTransformer):
+    """Approximate neighbours in the format that scanpy reads, which is a matrix in any version of pynndescent."""
+
+    def fit_transform(self, x: np.ndarray, y: Any = None, **kwargs: Any) -> sp.csr_matrix:
+        return sp.csr_matrix(super().fit_transform(x, y, **kwargs))
+
+
+def cell_graph(z: np.ndarray, n_neighbors: int, *, random_state: int = 0) -> AnnData:
+    """Link every cell with its nearest, as scanpy does.
+
+    Parameters
+    ----------
+    z
+        Latent coordinates of shape (n_cells, n_latent).
+    n_neighbors
+        Neighbours of a cell, itself included; all where there are fewer.
+    random_state
+        Seed of the approximate search.
+
+    Returns
+    -------
+    AnnData without features that holds the graph where functions of scanpy look for it.
+    """
+    n_neighbors = min(n_neighbors, len(z))
+    transformer: Any = "sklearn"
+    if len(z) > _MAX_EXACT:
+        transformer = _ApproximateNeighbors(n_neighbors=n_neighbors, random_state=random_state)
+    graph = AnnData(np.zeros((len(z), 0), dtype=np.float32), obsm={"z": z})
+    sc.pp.neighbors(graph, n_neighbors, use_rep="z", transformer=transformer, random_state=random_state)
+    return graph
+
+
+def nearest_weights(
+    query: np.ndarray, reference: np.ndarray, n_neighbors: int, *, random_state: int = 0
+) -> sp.csr_matrix:
+    r"""Weigh the nearest reference cells of every query cell.
+
+    .. math:: w_{ij} \propto \exp(-d_{ij} / d_{ik})
+
+    with :math:`d_{ik}` the distance to the furthest of the k neighbours.
+
+    Parameters
+    ----------
+    query
+        Coordinates of shape (n_query, n_latent).
+    reference
+        Coordinates of shape (n_reference, n_latent).
+    n_neighbors
+        Neighbours of a cell; all reference cells where there are fewer.
+    random_state
+        Seed of the approximate search.
+
+    Returns
+    -------
+    Weights of shape (n_query, n_reference), float32, rows sum to 1.
+    """
+    n_neighbors = min(n_neighbors, len(reference))
+    distances, indices = _nearest(query, reference, n_neighbors, random_state)
+    # Where all neighbours coincide with the cell, they count the same.
+    weights = np.exp(-distances / np.maximum(distances[:, [-1]], np.finfo(np.float64).tiny))
+    weights /= weights.sum(axis=1, keepdims=True)
+    starts = np.arange(0, weights.size + 1, n_neighbors)
+    return sp.csr_matrix(
+        (weights.ravel().astype(np.float32), indices.ravel(), starts), shape=(len(query), len(reference))
+    )
+
+
+def _nearest(
+    query: np.ndarray, reference: np.ndarray, n_neighbors: int, random_state: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and indices in rising order."""
+    if max(len(query), len(reference)) <= _MAX_EXACT:
+        # Trees are no quicker in the ten or so dimensions that latent spaces use.
+        return NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(reference).kneighbors(query)
+    search = NNDescent(reference.astype(np.float32), n_neighbors=max(n_neighbors, 30), random_state=random_state)
+    indices, distances = search.query(query.astype(np.float32), k=n_neighbors)
+    return distances.astype(np.float64), indices

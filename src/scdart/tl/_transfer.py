@@ -1,0 +1,339 @@
+"""What the cells of one modality tell of those of the other: labels, values, and positions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scdart._constants import ATAC, RNA, X_SCDART
+
+from ._cells import check_count, check_modality, check_writable, latent, positions, shown
+from ._neighbors import nearest_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anndata import AnnData
+    from mudata import MuData
+
+
+def transfer_labels(
+    mdata: MuData,
+    key: str,
+    *,
+    source: str = RNA,
+    target: str = ATAC,
+    use_rep: str = X_SCDART,
+    n_neighbors: int = 30,
+    threshold: float = 0.5,
+    key_added: str | None = None,
+    random_state: int = 0,
+    copy: bool = False,
+) -> MuData | None:
+    r"""Label the cells of one modality by a vote of their neighbours in the other.
+
+    Parameters
+    ----------
+    mdata
+        Annotated data whose modalities have a common latent space.
+    key
+        Column of the source modality's `obs` with the labels; cells without one do not vote.
+    source, target
+        Modality that has the labels, and that which gets them.
+    use_rep
+        Slot of both modalities' `obsm` with the latent coordinates.
+    n_neighbors
+        Number of source cells that vote on the label of a target cell.
+    threshold
+        Confidence below which a cell gets no label.
+    key_added
+        Column to write; by default `"{key}_from_{source}"`.
+    random_state
+        Seed of the approximate search for neighbours, above 50,000 cells.
+    copy
+        Whether to return a copy instead of writing to `mdata`.
+
+    Returns
+    -------
+    `None`, or the copy with `copy=True`. Written are, for the target modality:
+
+    `obs[key_added]`
+        Label, categorical with the categories of the source; missing where confidence is below the threshold.
+    `obs[key_added + "_confidence"]`
+        Share of the vote that the most frequent label got, in (0, 1].
+
+    Raises
+    ------
+    KeyError
+        A modality, the latent coordinates or the column is missing.
+    ValueError
+        There are no labels, an option is out of range, or the coordinates are not finite or of different spaces.
+
+    Notes
+    -----
+    The vote of neighbour j of cell i has the weight :math:`w_{ij} \propto \exp(-d_{ij} / d_{ik})`, with the distance
+    to the furthest of its k neighbours. A cell type that the source lacks gets the labels of its neighbours: confidence
+    tells how much they agree, not how near they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scdart
+    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=100, n_genes=50, n_peaks=100)
+    >>> for mod in mdata.mod:  # in place of model.get_latent_representation(modality=mod)
+    ...     mdata[mod].obsm["X_scdart"] = mdata[mod].obs[["pseudotime"]].to_numpy()
+    >>> scdart.tl.transfer_labels(mdata, "branch")
+    >>> bool(mdata["atac"].obs["branch_from_rna_confidence"].between(0, 1).all())
+    True
+    """
+    check_writable(mdata, copy=copy)
+    z_source, z_target = _clouds(mdata, source, target, use_rep)
+    check_count(n_neighbors, "n_neighbors")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold={threshold} must be between 0 and 1.")
+    labels = _labels(mdata[source], key, source)
+    key_added = f"{key}_from_{source}" if key_added is None else key_added
+
+    known = np.flatnonzero(labels.codes >= 0)
+    weights = nearest_weights(z_target, z_source[known], n_neighbors, random_state=random_state)
+    shape = (len(known), len(labels.categories))
+    member = sp.csr_matrix((np.ones(len(known), np.float32), (np.arange(len(known)), labels.codes[known])), shape=shape)
+    votes = weights @ member
+    confidence = np.minimum(votes.max(axis=1).toarray().ravel(), 1.0)
+    winner = np.where(confidence >= threshold, np.asarray(votes.argmax(axis=1)).ravel(), -1)
+
+    result = mdata.copy() if copy else mdata
+    obs = result[target].obs
+    obs[key_added] = pd.Categorical.from_codes(winner, categories=labels.categories, ordered=labels.ordered)
+    obs[f"{key_added}_confidence"] = confidence
+    return result if copy else None
+
+
+def impute(
+    mdata: MuData,
+    *,
+    source: str = RNA,
+    target: str = ATAC,
+    features: Sequence[str] | None = None,
+    layer: str | None = None,
+    use_rep: str = X_SCDART,
+    n_neighbors: int = 30,
+    key_added: str | None = None,
+    random_state: int = 0,
+    copy: bool = False,
+) -> MuData | None:
+    r"""Give the cells of one modality the mean values of their neighbours in the other.
+
+    Expression of ATAC cells, or accessibility of RNA cells, without a model of how one becomes the other: see
+    :meth:`scdart.model.SCDART.get_gene_activity` for that.
+
+    Parameters
+    ----------
+    mdata
+        Annotated data whose modalities have a common latent space.
+    source, target
+        Modality that has the values, and that which gets them.
+    features
+        Names of genes or peaks of the source; by default all. Cells have values of several neighbours, so that the
+        result holds up to `n_neighbors` times as many as the source.
+    layer
+        Layer of the source with the values; `X` by default. Means of raw counts are weighed by sequencing depth:
+        normalise them into a layer first where this matters.
+    use_rep
+        Slot of both modalities' `obsm` with the latent coordinates.
+    n_neighbors
+        Number of source cells to average.
+    key_added
+        Name of the slots to write; by default `"imputed_{source}"`.
+    random_state
+        Seed of the approximate search for neighbours, above 50,000 cells.
+    copy
+        Whether to return a copy instead of writing to `mdata`.
+
+    Returns
+    -------
+    `None`, or the copy with `copy=True`. Written are, for the target modality:
+
+    `obsm[key_added]`
+        Imputed values of shape (n_cells, n_features), float32; sparse (CSR) where the source is.
+    `uns[key_added]`
+        `"features"`: names of the columns; `"params"`: how it was made.
+
+    Raises
+    ------
+    KeyError
+        A modality, the latent coordinates, the layer or a feature is missing.
+    ValueError
+        An option is out of range, values or coordinates are not finite, or the coordinates are of different spaces.
+
+    Notes
+    -----
+    The value of cell i is :math:`\sum_j w_{ij} x_j` over its k neighbours, with weights
+    :math:`w_{ij} \propto \exp(-d_{ij} / d_{ik})` that sum to 1.
+
+    Examples
+    --------
+    >>> import scdart
+    >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=100)
+    >>> for mod in mdata.mod:  # in place of model.get_latent_representation(modality=mod)
+    ...     mdata[mod].obsm["X_scdart"] = mdata[mod].obs[["pseudotime"]].to_numpy()
+    >>> scdart.tl.impute(mdata, features=["gene3", "gene7"])
+    >>> mdata["atac"].obsm["imputed_rna"].shape
+    (100, 2)
+    """
+    check_writable(mdata, copy=copy)
+    z_source, z_target = _clouds(mdata, source, target, use_rep)
+    check_count(n_neighbors, "n_neighbors")
+    names, values = _values(mdata[source], features, layer, source)
+    key_added = f"imputed_{source}" if key_added is None else key_added
+
+    weights = nearest_weights(z_target, z_source, n_neighbors, random_state=random_state)
+    imputed = weights @ values
+
+    result = mdata.copy() if copy else mdata
+    result[target].obsm[key_added] = imputed
+    result[target].uns[key_added] = {
+        "features": names,
+        "params": {
+            "source": source,
+            "layer": "X" if layer is None else layer,
+            "use_rep": use_rep,
+            "n_neighbors": n_neighbors,
+        },
+    }
+    return result if copy else None
+
+
+def smooth(
+    mdata: MuData,
+    *,
+    rna_mod: str = RNA,
+    atac_mod: str = ATAC,
+    use_rep: str = X_SCDART,
+    n_neighbors: int = 10,
+    key_added: str | None = None,
+    random_state: int = 0,
+    copy: bool = False,
+) -> MuData | None:
+    r"""Pull the modalities together: every cell moves to the mean of its neighbours in the other modality.
+
+    The post-processing of the paper: first ATAC cells move onto RNA cells, then RNA cells onto the moved ATAC cells.
+    What differs between the modalities goes, and so does variation among neighbours: use it to draw and to order cells,
+    not to judge how well they were integrated.
+
+    Parameters
+    ----------
+    mdata
+        Annotated data whose modalities have a common latent space.
+    rna_mod, atac_mod
+        Names of the modalities.
+    use_rep
+        Slot of both modalities' `obsm` with the latent coordinates.
+    n_neighbors
+        Number of neighbours k in the other modality.
+    key_added
+        Name of the slots to write; by default `"{use_rep}_smooth"`.
+    random_state
+        Seed of the approximate search for neighbours, above 50,000 cells.
+    copy
+        Whether to return a copy instead of writing to `mdata`.
+
+    Returns
+    -------
+    `None`, or the copy with `copy=True`. Written is `obsm[key_added]`, of the shape of `obsm[use_rep]`, of both
+    modalities and of `mdata`, where cells of both modalities have the mean of their positions, and those of neither
+    NaN.
+
+    Raises
+    ------
+    KeyError
+        A modality or its latent coordinates are missing.
+    ValueError
+        An option is out of range, or the coordinates are not finite or of different spaces.
+
+    Notes
+    -----
+    With weights that sum to 1 over the k neighbours,
+
+    .. math:: z_i \leftarrow \sum_j w_{ij} z_j, \qquad w_{ij} \propto \exp(-d_{ij} / d_{ik}).
+
+    References
+    ----------
+    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+
+    Examples
+    --------
+    >>> import scdart
+    >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=100)
+    >>> for mod in mdata.mod:  # in place of model.get_latent_representation(modality=mod)
+    ...     mdata[mod].obsm["X_scdart"] = mdata[mod].obs[["pseudotime"]].to_numpy()
+    >>> scdart.tl.smooth(mdata)
+    >>> mdata.obsm["X_scdart_smooth"].shape
+    (200, 1)
+    """
+    check_writable(mdata, copy=copy)
+    z_rna, z_atac = _clouds(mdata, rna_mod, atac_mod, use_rep)
+    check_count(n_neighbors, "n_neighbors")
+    key_added = f"{use_rep}_smooth" if key_added is None else key_added
+
+    z_atac = nearest_weights(z_atac, z_rna, n_neighbors, random_state=random_state) @ z_rna
+    z_rna = nearest_weights(z_rna, z_atac, n_neighbors, random_state=random_state) @ z_atac
+
+    result = mdata.copy() if copy else mdata
+    total, n_measured = np.zeros((mdata.n_obs, z_rna.shape[1])), np.zeros((mdata.n_obs, 1))
+    for mod, z in ((rna_mod, z_rna), (atac_mod, z_atac)):
+        result[mod].obsm[key_added] = z.astype(np.float32)
+        where = positions(mdata, mod)
+        total[where] += z
+        n_measured[where] += 1
+    mean = np.divide(total, n_measured, out=np.full_like(total, np.nan), where=n_measured > 0)
+    result.obsm[key_added] = mean.astype(np.float32)
+    return result if copy else None
+
+
+def _clouds(mdata: MuData, first: str, second: str, use_rep: str) -> tuple[np.ndarray, np.ndarray]:
+    """Get the coordinates of two modalities, known to be of one space."""
+    for argument in (first, second):
+        check_modality(mdata, argument)
+    if first == second:
+        raise ValueError(f"both modalities are {first!r}: name two.")
+    a, b = (latent(mdata[mod], use_rep, f"mdata[{mod!r}]") for mod in (first, second))
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(
+            f"obsm[{use_rep!r}] has {a.shape[1]} dimensions in {first!r}, but {b.shape[1]} in {second!r}: both must be "
+            "of one latent space."
+        )
+    return a, b
+
+
+def _labels(adata: AnnData, key: str, mod: str) -> pd.Categorical:
+    if key not in adata.obs:
+        raise KeyError(f"mdata[{mod!r}].obs has no column {key!r}, but {list(adata.obs.columns)}.")
+    column = adata.obs[key]
+    if pd.api.types.is_float_dtype(column):
+        raise ValueError(f"mdata[{mod!r}].obs[{key!r}] holds numbers with a decimal point, not labels.")
+    labels = pd.Categorical(column)
+    if (labels.codes < 0).all():
+        raise ValueError(f"mdata[{mod!r}].obs[{key!r}] has no label.")
+    return labels.remove_unused_categories()
+
+
+def _values(adata: AnnData, features: Sequence[str] | None, layer: str | None, mod: str) -> tuple[np.ndarray, Any]:
+    """Get names and values of features, sparse or dense as they are stored."""
+    if layer is not None and layer not in adata.layers:
+        raise KeyError(f"mdata[{mod!r}].layers has no {layer!r}, but {list(adata.layers)}.")
+    columns = np.arange(adata.n_vars)
+    if features is not None:
+        unknown = [name for name in features if name not in adata.var_names]
+        if unknown:
+            raise KeyError(f"features that mdata[{mod!r}].var_names lacks: {shown(unknown)}.")
+        columns = adata.var_names.get_indexer(pd.Index(features))
+    values = (adata.X if layer is None else adata.layers[layer])[:, columns]
+    stored = values.data if sp.issparse(values) else np.asarray(values)
+    if not np.isfinite(stored).all():
+        raise ValueError(f"{'X' if layer is None else f'layer {layer!r}'} of {mod!r} holds NaN or infinite values.")
+    names = adata.var_names[columns].to_numpy(dtype=object)
+    return names, sp.csr_matrix(values, dtype=np.float32) if sp.issparse(values) else stored.astype(np.float32)
