@@ -9,6 +9,7 @@ from patsy import dmatrix
 from scipy.special import gammaln
 from scipy.stats import chi2
 
+from scdart.tl._bartlett import excess_of_likelihood_ratio
 from scdart.tl._dispersion import DISPERSION_RANGE, estimate_dispersion, fit_with_dispersion
 from scdart.tl._families import FAMILIES
 from scdart.tl._glm import Information, fit_means, fit_rates
@@ -148,3 +149,22 @@ def test_dispersion_is_the_true_one_and_none_for_poisson(time, design):
         np.testing.assert_allclose(found[truth == value].mean(), value, rtol=0.03)
     _, none = fit_with_dispersion(rng.binomial(10, 0.4, (N_CELLS, 5)).astype(float), design.columns, np.zeros(N_CELLS))
     np.testing.assert_allclose(none, DISPERSION_RANGE[0])
+
+
+def test_correction_is_that_of_williams_for_groups():
+    group = np.repeat([0, 1, 2], [50, 100, 250])
+    design = NestedDesign.from_columns(np.ones((N_CELLS, 1)), np.eye(3)[group][:, 1:])
+    expected = (1 / np.array([50, 100, 250])).sum() / 6 - 1 / (6 * N_CELLS)
+    np.testing.assert_allclose(excess_of_likelihood_ratio(design, np.ones(N_CELLS)), expected)
+
+
+@pytest.mark.parametrize("family", ["poisson", "binomial"])
+def test_corrected_ratios_of_rare_features_have_the_mean_of_chi_square(family, design, offset):
+    size, n_features = np.exp(offset), 3_000
+    y = np.random.default_rng(7).poisson(15 * size[:, None] / size.sum() * np.ones(n_features)).astype(float)
+    y = np.minimum(y, 1) if family == "binomial" else y
+    fits = [fit_rates(FAMILIES[family], y, x, offset, np.zeros(n_features)) for x in (design.null, design.columns)]
+    ratio = fits[0].deviance - fits[1].deviance
+    excess = excess_of_likelihood_ratio(design, size / size.mean()) / y.mean(axis=0)
+    assert ratio.mean() > 4.2
+    np.testing.assert_allclose((ratio * 4 / (4 + excess)).mean(), 4, atol=0.15)

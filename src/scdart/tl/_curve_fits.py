@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import chi2
 from scipy.stats import f as f_distribution
 
+from ._bartlett import excess_of_likelihood_ratio
 from ._courses import CourseModel, read_courses, read_covariates
 from ._dispersion import fit_with_dispersion
 from ._families import FAMILIES
@@ -79,6 +81,11 @@ class Problem:
     size: Array
     """Sizes of the course's cells, 1 on average."""
 
+    @cached_property
+    def excess(self) -> float:
+        """Excess of likelihood ratios over their degrees of freedom, times the rate."""
+        return excess_of_likelihood_ratio(self.model.design, self.size)
+
 
 @dataclass(frozen=True)
 class CurveFits:
@@ -144,7 +151,8 @@ def fit_curves(problem: Problem, values: NDArray[np.float64]) -> CurveFits:
         values = (values > 0).astype(float) if problem.family == "binomial" else values
         full, dispersion = fit_rates(family, values, design.columns, offset, unknown), unknown
     null = fit_rates(family, values, design.null, offset, dispersion)
-    statistic = np.maximum(null.deviance - full.deviance, 0)
+    expected = design.df + problem.excess / values.mean(axis=0)
+    statistic = np.maximum(null.deviance - full.deviance, 0) * design.df / expected
     return CurveFits(full, null, statistic, chi2.sf(statistic, design.df), dispersion)
 
 

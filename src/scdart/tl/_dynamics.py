@@ -99,7 +99,8 @@ def dynamic_features(
     ``trajectory``
         Name of the trajectory, of the pseudotime if there is none, or ``"A vs B"``.
     ``statistic``, ``df``
-        Likelihood ratio and its degrees of freedom, or F and its numerator's with ``"gaussian"``.
+        Likelihood ratio, with Bartlett's correction for features with few counts, and its degrees of freedom; F and its
+        numerator's with ``"gaussian"``.
     ``p_value``, ``p_adjusted``
         The latter by Benjamini and Hochberg over the tested features of the trajectory.
     ``effect``
