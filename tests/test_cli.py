@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from scdart import _demo, metrics
 from scdart.cli import app
 from scdart.datasets import simulate
-from scdart.model import PRESETS
+from scdart.model import PRESETS, SCDART
+from scdart.pp import diffusion_coordinates
 from scdart.tl import scdart
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def test_help_comes_without_heavy_imports():
     code = "import sys, scdart.cli; print(*sorted({'torch', 'scvi', 'scanpy', 'mudata', 'pandas'} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == ""
-    assert all(command in run("--help").stdout for command in ("demo", "integrate"))
+    assert all(command in run("--help").stdout for command in ("demo", "integrate", "report"))
     assert "--annotation" in run("integrate", "--help").stdout
     assert run("--version").stdout == f"scdart {version('scdart')}\n"
 
@@ -250,3 +251,63 @@ def test_demo(tmp_path, monkeypatch):
     picture = imread(tmp_path / "new" / "scdart_demo.png")
     assert picture.shape[1] > 2 * picture.shape[0]
     assert picture[..., :3].std() > 0.02
+
+
+@pytest.fixture(scope="module")
+def trained_files(tmp_path_factory) -> tuple[Path, Path]:
+    """An integrated file, and the model that it comes from."""
+    folder = tmp_path_factory.mktemp("trained")
+    mdata = simulate("bifurcating", n_cells=60, n_genes=60, n_peaks=150)
+    diffusion_coordinates(mdata)
+    SCDART.setup_mudata(mdata)
+    model = SCDART(mdata)
+    model.train(max_epochs=2)
+    mdata.obsm["X_scdart"] = model.get_latent_representation()
+    mdata.write(folder / "integrated.h5mu")
+    model.save(str(folder / "model"))
+    return folder / "integrated.h5mu", folder / "model"
+
+
+def test_report_has_what_the_model_knows(trained_files, tmp_path):
+    file, model = trained_files
+    result = run("report", file, "--model", model, "--output", tmp_path / "page.html", "--color", "branch")
+    assert result.exit_code == 0, result.output
+    assert f"Written: {tmp_path / 'page.html'}" in result.stdout
+    page = (tmp_path / "page.html").read_text()
+    assert "integrated.h5mu" in page
+    assert "Losses" in page
+    assert "max_epochs=2" in page
+
+
+def test_report_without_model(trained_files, tmp_path):
+    result = run("report", trained_files[0], "--output", tmp_path / "page.html", "--title", "Mine", "--max-cells", 50)
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "page.html").read_text()
+    assert "<h1>Mine</h1>" in page
+    assert "50 of 120 cells." in page
+    assert "<h2>Losses</h2>" not in page
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "nowhere"], "--model nowhere holds no model.pt"),
+        (["--output", "page.txt"], "--output page.txt must end with .html"),
+        (["--color", "colour"], "'colour' is neither"),
+        (["--rna-mod", "gex"], "rna_mod='gex'"),
+    ],
+)
+def test_report_explains_bad_input(trained_files, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    result = run("report", trained_files[0], *options)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_report_names_the_extra_that_is_missing(trained_files, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    result = run("report", trained_files[0], "--output", tmp_path / "page.html")
+    assert result.exit_code == 1
+    assert 'pip install "scdart[report]"' in result.stderr

@@ -1,4 +1,4 @@
-"""The command line: ``scdart demo`` and ``scdart integrate``."""
+"""The command line: ``scdart demo``, ``scdart integrate`` and ``scdart report``."""
 
 from __future__ import annotations
 
@@ -147,6 +147,50 @@ def integrate(
     for row in summary.items():
         table.add_row(*row)
     Console().print(table)
+
+
+@app.command()
+def report(
+    input_path: Annotated[Path, typer.Argument(metavar="INPUT.h5mu", help="MuData with a latent space.")],
+    output: Annotated[Path, typer.Option(help="Page to write, .html.")] = Path("report.html"),
+    model_dir: Annotated[
+        Path | None, typer.Option("--model", help="Folder of the saved model; without it, the page has no losses.")
+    ] = None,
+    color: Annotated[
+        list[str] | None, typer.Option(help="Column to colour cells by; may be repeated. By default all that fit.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Heading of the page; the name of the input if not given.")] = None,
+    max_cells: Annotated[int, typer.Option(min=1, help="Cells to draw at most.")] = 50_000,
+    rna_mod: Annotated[str | None, typer.Option(help="Name of the RNA modality.")] = None,
+    atac_mod: Annotated[str | None, typer.Option(help="Name of the ATAC modality.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of samples and drawing order.")] = 0,
+    verbose: Verbose = False,
+) -> None:
+    """Write one HTML page about an integrated file: pictures, diagnostics, and the settings to repeat it."""
+    with reporting(verbose=verbose):
+        mdata = _read(input_path)
+        if output.suffix != ".html":
+            raise ValueError(f"--output {output} must end with .html.")
+        if model_dir is not None and not (model_dir / "model.pt").is_file():
+            raise FileNotFoundError(f"--model {model_dir} holds no model.pt: name the folder that model.save() wrote.")
+        from scdart import pl
+        from scdart.model import SCDART
+
+        try:
+            pl.report(
+                mdata,
+                None if model_dir is None else SCDART.load(str(model_dir), mdata),
+                output,
+                color=color,
+                title=title or input_path.name,
+                max_cells=max_cells,
+                rna_mod=rna_mod,
+                atac_mod=atac_mod,
+                random_state=seed,
+            )
+        except ImportError as error:  # the extra is missing, which is not the program's fault
+            raise ValueError(str(error)) from error
+    typer.echo(f"Written: {output} ({output.stat().st_size / 2**20:.1f} MiB)")
 
 
 def _read(path: Path) -> MuData:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from scvi import settings
 from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
 from scvi.model.base import ArchesMixin, BaseModelClass, UnsupervisedTrainingMixin
 
@@ -251,6 +252,16 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
             max_epochs = self._preset.max_epochs(
                 n_cells, batch_size, train_size, paired=REGISTRY_KEYS.ANCHORS in self.adata_manager.data_registry
             )
+        self._note_training(
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            train_size=train_size,
+            validation_size=validation_size,
+            shuffle_set_split=shuffle_set_split,
+            early_stopping=early_stopping,
+            plan_kwargs=plan_kwargs,
+            **trainer_kwargs,
+        )
         trainer_kwargs.setdefault("early_stopping_monitor", "validation_loss")
         # Inference leaves the module in eval mode, and Lightning trains a module in the mode that it finds.
         self.module.train()
@@ -269,3 +280,9 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
             plan_kwargs={**self._preset.plan, **(plan_kwargs or {})},
             **trainer_kwargs,
         )
+
+    def _note_training(self, **options: Any) -> None:
+        """Keep, with the model when it is saved, what it takes to repeat the training; not objects such as loggers."""
+        plain = (bool, int, float, str, dict)
+        kept = {key: value for key, value in options.items() if isinstance(value, plain) and value != {}}
+        self.train_settings_ = [*getattr(self, "train_settings_", []), {"seed": settings.seed, **kept}]

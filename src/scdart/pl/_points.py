@@ -47,6 +47,11 @@ class Points:
     def __len__(self) -> int:
         return len(self.xy)
 
+    def take(self, chosen: NDArray[np.intp]) -> Points:
+        """Choose some of the points, in this order."""
+        rows = {mod: rows[chosen] for mod, rows in self.rows.items()}
+        return Points(self.xy[chosen], self.axis_labels, self.cells[chosen], rows)
+
     @property
     def modality(self) -> pd.Series:
         """Name of each point's modality, or ``"both"``."""
@@ -65,7 +70,14 @@ def check_modalities(mdata: MuData, mods: Mapping[str, str]) -> None:
             raise KeyError(f"{argument}={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
 
 
-def find_points(mdata: MuData, *, basis: str | None, use_rep: str, mods: tuple[str, str]) -> Points:
+def find_points(
+    mdata: MuData,
+    *,
+    basis: str | None,
+    use_rep: str,
+    mods: tuple[str, str],
+    latent: Mapping[str, NDArray] | None = None,
+) -> Points:
     """Place the cells in two dimensions, without writing anything.
 
     Parameters
@@ -80,6 +92,8 @@ def find_points(mdata: MuData, *, basis: str | None, use_rep: str, mods: tuple[s
         Slot with the latent space.
     mods
         Names of the modalities.
+    latent
+        Latent space of the modalities, where ``mdata`` does not have it.
 
     Returns
     -------
@@ -106,11 +120,17 @@ def find_points(mdata: MuData, *, basis: str | None, use_rep: str, mods: tuple[s
         xy = _finite(mdata.obsm[key], f"mdata.obsm[{key!r}]")[:, :2]
         label = {_UMAP: "UMAP", use_rep: "latent"}.get(key, key.removeprefix("X_"))
         return Points(xy, (f"{label} 1", f"{label} 2"), *_once_each(mdata, rows))
-    if all(use_rep in mdata.mod[mod].obsm for mod in mods):
-        latent = [_finite(mdata.mod[mod].obsm[use_rep], f"mdata[{mod!r}].obsm[{use_rep!r}]") for mod in mods]
-        if latent[0].shape[1] == latent[1].shape[1]:
-            xy, labels = _two_dimensions(np.concatenate(latent))
-            return Points(xy, labels, *_measurements(mdata, rows))
+    if latent is None and all(use_rep in mdata.mod[mod].obsm for mod in mods):
+        latent = {mod: mdata.mod[mod].obsm[use_rep] for mod in mods}
+    if latent is not None:
+        parts = [_finite(latent[mod], f"mdata[{mod!r}].obsm[{use_rep!r}]") for mod in mods]
+        if parts[0].shape[1] != parts[1].shape[1]:
+            raise ValueError(
+                f"obsm[{use_rep!r}] has {parts[0].shape[1]} and {parts[1].shape[1]} dimensions in {mods}: both must "
+                "come from the same latent space."
+            )
+        xy, labels = _two_dimensions(np.concatenate(parts))
+        return Points(xy, labels, *_measurements(mdata, rows))
     if use_rep not in mdata.obsm:
         raise KeyError(
             f"use_rep={use_rep!r} is in neither mdata.obsm nor the obsm of both modalities: integrate first "
