@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.stats import chi2, false_discovery_control, kstest
 from statsmodels.stats.multitest import multipletests
 
+from scdart.datasets import simulate
 from scdart.tl import dynamic_curves, dynamic_features
 from scdart.tl._curves import observed_values
 
@@ -262,10 +263,31 @@ def test_sizes_of_cells_are_accounted_for(time):
     mdata["rna"].X = sparse.csr_matrix(counts.astype(np.float32))
     mdata["rna"].obs["depth"] = depth
     assert (result(mdata, family="poisson", size_factors=None)["p_value"] < 0.05).mean() > 0.9
-    for size_factors in ("total", "depth"):
+    for size_factors in ("auto", "total", "depth"):
         for family in ("poisson", "binomial"):
             table = result(mdata, family=family, size_factors=size_factors)
             assert 0.02 < (table["p_value"] < 0.05).mean() < 0.08
+
+
+def test_a_few_abundant_features_do_not_move_all_others(time):
+    curves = waves(time, 20, 280, 0)
+    curves[:, :20] = 1.5 * time[:, None] + 3
+    mdata = make("nb", curves, time, seed=11)
+    table, total = result(mdata), result(mdata, size_factors="total")
+    assert (table["p_adjusted"].iloc[:20] < 0.05).all()
+    assert (total["p_value"].iloc[20:] < 0.05).mean() > 0.2
+    assert 0.02 < (table["p_value"].iloc[20:] < 0.05).mean() < 0.08
+    np.testing.assert_allclose(table["effect"].iloc[:20].mean(), 1.5 / np.log(2), atol=0.3)
+
+
+def test_simulated_genes_that_follow_the_tree_are_found_at_the_promised_fdr():
+    mdata = simulate("bifurcating", n_cells=500, n_genes=300, n_peaks=600, static_genes=0.5, random_state=1)
+    for mod, family in (("rna", "nb"), ("atac", "binomial")):
+        dynamic_features(mdata, mod=mod, pseudotime="pseudotime", family=family)
+        table, truth = mdata[mod].uns["dynamic_features"], mdata[mod].var["dynamic"]
+        found = table["p_adjusted"] < 0.05
+        assert found[~truth].sum() / found.sum() <= 0.1
+        assert found[truth & (table["status"] == "tested")].mean() > 0.6
 
 
 def test_cells_without_pseudotime_or_counts_are_left_out(mdata):

@@ -11,6 +11,7 @@ from scipy.stats import chi2
 from scipy.stats import f as f_distribution
 
 from ._bartlett import excess_of_likelihood_ratio
+from ._composition import adjusted_sizes, common_trend
 from ._courses import CourseModel, read_courses, read_covariates
 from ._dispersion import fit_with_dispersion
 from ._families import FAMILIES
@@ -40,14 +41,21 @@ class Settings:
     df: int
     covariates: tuple[str, ...]
     size_factors: str | None
+    composition: Array | None = None
+    """Trends of the courses, (n_courses, n_branches, n_points), once they are known."""
 
-    def to_uns(self, family: str) -> dict[str, Any]:
-        """Make a dictionary that can be written to a file: without what is None or empty."""
-        stored = asdict(replace(self, family=family))
+    def to_uns(self, problems: list[Problem]) -> dict[str, Any]:
+        """Make a dictionary that can be written to a file, without what is None or empty.
+
+        What the data decided is stored as decided, so that the curves of a few features are those of the test.
+        """
+        trends = [problem.trend for problem in problems if problem.trend is not None]
+        composition = np.stack(trends) if len(trends) == len(problems) else None
+        stored = asdict(replace(self, family=problems[0].family, composition=composition))
         return {
             name: np.asarray(value, dtype=object) if isinstance(value, tuple) else value
             for name, value in stored.items()
-            if value is not None and value != ()
+            if value is not None and not (isinstance(value, tuple) and not value)
         }
 
     @classmethod
@@ -68,6 +76,7 @@ class Settings:
             df=int(stored["df"]),
             covariates=names("covariates") or (),
             size_factors=stored.get("size_factors"),
+            composition=stored.get("composition"),
         )
 
 
@@ -80,6 +89,8 @@ class Problem:
     model: CourseModel
     size: Array
     """Sizes of the course's cells, 1 on average."""
+    trend: Array | None = None
+    """Common trend of the features that the sizes have been adjusted by."""
 
     @cached_property
     def excess(self) -> float:
@@ -116,20 +127,30 @@ def prepare(mdata: MuData, mod: str, settings: Settings, features: Sequence[str]
     family = _family(table, settings.family)
     size = _sizes(mdata, mod, table, None if family == "gaussian" else settings.size_factors)
     covariates = read_covariates(mdata, mod, settings.covariates)
-    problems = []
-    for course in read_courses(
+    courses = read_courses(
         mdata,
         mod,
         pseudotime=settings.pseudotime,
         trajectory=settings.trajectory,
         between=settings.between,
         backbone=settings.backbone,
-    ):
+    )
+    problems = []
+    for i, course in enumerate(courses):
         # A cell without counts says nothing of any rate.
         course = course.subset(size[course.cells] > 0)
         own = size[course.cells]
         model = course.model(settings.df, covariates[course.cells])
-        problems.append(Problem(table, family, model, own / own.mean()))
+        problem = Problem(table, family, model, own / own.mean())
+        if family != "gaussian" and settings.size_factors == "auto":
+            if settings.composition is None:
+                everything = read_features(mdata.mod[mod], mod, settings.layer, settings.obsm, None)
+                trend = common_trend(replace(problem, table=everything))
+            else:
+                trend = settings.composition[i]
+            if trend is not None:
+                problem = replace(problem, size=adjusted_sizes(problem, trend), trend=trend)
+        problems.append(problem)
     return problems
 
 
@@ -176,10 +197,10 @@ def _sizes(mdata: MuData, mod: str, table: FeatureTable, size_factors: str | Non
     adata = mdata.mod[mod]
     if size_factors is None:
         return np.ones(adata.n_obs)
-    if size_factors == "total":
+    if size_factors in {"auto", "total"}:
         return table.total
     if size_factors not in adata.obs:
-        raise KeyError(f"size_factors={size_factors!r} is not a column of mdata[{mod!r}].obs, nor 'total'.")
+        raise KeyError(f"size_factors={size_factors!r} is not a column of mdata[{mod!r}].obs, nor 'auto' or 'total'.")
     size = adata.obs[size_factors].to_numpy(dtype=float)
     if not np.isfinite(size).all() or (size <= 0).any():
         raise ValueError(f"mdata[{mod!r}].obs[{size_factors!r}] must be positive and finite in every cell.")

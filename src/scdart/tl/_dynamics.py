@@ -40,7 +40,7 @@ def dynamic_features(
     family: Literal["auto", "gaussian", "poisson", "nb", "binomial"] = "auto",
     df: int = 4,
     covariates: Sequence[str] = (),
-    size_factors: str | None = "total",
+    size_factors: str | None = "auto",
     min_cells: int = 10,
     key_added: str | None = None,
     copy: bool = False,
@@ -82,7 +82,8 @@ def dynamic_features(
         Columns of the modality's ``obs``, such as the batch, that may explain a feature in the null model too.
     size_factors
         Column of the modality's ``obs`` with sizes of cells, which counts are proportional to. ``"total"`` takes the
-        sum of all features in the slot, ``None`` gives all cells the same. Not used by ``"gaussian"``.
+        sum of all features in the slot; ``"auto"`` corrects it for changes of composition, if there are at least 50
+        features with 50 counts; ``None`` gives all cells the same. Not used by ``"gaussian"``.
     min_cells
         Cells in which a feature has to be other than 0, and with ``"binomial"`` also those in which it has to be 0.
     key_added
@@ -137,9 +138,10 @@ def dynamic_features(
     Counts have a rate :math:`\lambda_{ij} = s_i \exp(\beta_{j0} + b(t_i)^\top\beta_j)` with the size :math:`s_i` of the
     cell. Negative binomial dispersions maximise the profile likelihood of the full model with the adjustment of Cox and
     Reid :cite:p:`McCarthy2012`, and the null model has the same. A binary feature is 1 with probability
-    :math:`1 - e^{-\lambda_{ij}}`, as if fragments were counted and only their presence kept. The size of a cell is
-    relative to all features of the slot: if most of them change in the same direction, others seem to change in the
-    opposite one.
+    :math:`1 - e^{-\lambda_{ij}}`, as if fragments were counted and only their presence kept. If a few abundant
+    features rise along a trajectory, they take a larger share of all counts, and the others seem to fall. Therefore
+    sizes are multiplied by the trend that most features share, the median of their curves. A change of most features in
+    the same direction cannot be told from one of size.
 
     Features are fitted in blocks, at a cost linear in cells and features; sparse input stays sparse.
 
@@ -171,8 +173,7 @@ def dynamic_features(
     target = mdata.copy() if copy else mdata
     key = key_added or ("dynamic_features" if between is None else "branch_features")
     target.mod[mod].uns[key] = pd.concat(tables)
-    # What the data decided is stored as decided, so that curves of a few features are of the same kind.
-    target.mod[mod].uns[f"{key}_params"] = settings.to_uns(problems[0].family)
+    target.mod[mod].uns[f"{key}_params"] = settings.to_uns(problems)
     return target if copy else None
 
 
