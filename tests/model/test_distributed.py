@@ -1,0 +1,57 @@
+"""Training in two processes on one machine, as Lightning starts them on several devices or machines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist
+
+SCRIPT = """
+import json
+import sys
+
+import numpy as np
+import scdart
+import scvi
+import torch
+
+if __name__ == "__main__":
+    n_processes, folder = int(sys.argv[1]), sys.argv[2]
+    scvi.settings.seed = 0
+    mdata = scdart.datasets.simulate("linear", n_cells=150, n_genes=60, n_peaks=200, random_state=0)
+    scdart.pp.diffusion_coordinates(mdata)
+    scdart.model.SCDART.setup_mudata(mdata)
+    model = scdart.model.SCDART(mdata, n_latent=4)
+    several = {"strategy": "ddp"} if n_processes > 1 else {}
+    # The same number of cells in every step, whatever the number of processes.
+    size = 64 // n_processes
+    model.train(30, accelerator="cpu", devices=n_processes, batch_size=size, enable_progress_bar=False, **several)
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    np.save(f"{folder}/latent_{n_processes}_{rank}.npy", model.get_latent_representation())
+    if rank == 0:
+        history = {name: values.iloc[:, 0].astype(float).tolist() for name, values in model.history.items()}
+        with open(f"{folder}/history_{n_processes}.json", "w") as file:
+            json.dump(history, file)
+"""
+
+
+@pytest.mark.distributed
+def test_two_processes_train_one_model(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    for n_processes in ("1", "2"):
+        command = [sys.executable, str(script), n_processes, str(tmp_path)]
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+        assert ended.returncode == 0, ended.stderr[-3000:]
+    alone, first, second = (np.load(tmp_path / f"latent_{name}.npy") for name in ("1_0", "2_0", "2_1"))
+    # Weights are the same; running statistics of batch norm differ by the last step, after which none is taken over.
+    np.testing.assert_allclose(first, second, atol=0.05)
+    assert np.corrcoef(pdist(alone), pdist(first))[0, 1] > 0.9
+    one, two = (json.loads((tmp_path / f"history_{n}.json").read_text()) for n in (1, 2))
+    assert one.keys() == two.keys()
+    assert [len(values) for values in one.values()] == [len(values) for values in two.values()]
+    np.testing.assert_allclose(np.mean(two["train_loss"][-5:]), np.mean(one["train_loss"][-5:]), rtol=0.1)
