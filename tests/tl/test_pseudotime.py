@@ -9,7 +9,7 @@ import scanpy as sc
 from scipy.stats import kendalltau
 
 from scdart.metrics import pseudotime_kendall
-from scdart.tl import pseudotime
+from scdart.tl import _landmarks, pseudotime
 from scdart.tl._neighbors import cell_graph
 from scdart.tl._root import central_extreme, concentration
 
@@ -104,6 +104,23 @@ def test_concentration_by_hand():
     y = np.array([[0.0], [1.0], [2.0], [3.0]])
     assert concentration(y, 0) == pytest.approx(1)
     assert concentration(y, 1) == pytest.approx(1 / 3)
+
+
+def test_few_landmarks_order_many_cells(make_tree, monkeypatch):
+    mdata = make_tree(600, 500, 100)
+    way = {"root_score": "rna_feature0", "root_extreme": "max"}
+    everything = pseudotime(mdata, **way, copy=True).obs["dpt_pseudotime"]
+    monkeypatch.setattr(_landmarks, "_MAX_LANDMARKS", 200)
+    pseudotime(mdata, **way)
+    time = mdata.obs["dpt_pseudotime"]
+    assert pseudotime_kendall(time, everything) > 0.9
+    assert pseudotime_kendall(time, truth(mdata)) > 0.85
+    assert time.idxmin() == mdata.uns["dpt_pseudotime"]["root"]
+
+    mdata.obsm["X_scdart"][(mdata.uns["truth"]["arm"] == "left").to_numpy()] += 1000
+    with pytest.warns(UserWarning, match="not connected"):
+        pseudotime(mdata, root_key="arm", root_label="right")
+    assert mdata.obs["dpt_pseudotime"].isna().equals(mdata.uns["truth"]["arm"] == "left")
 
 
 def test_modalities_hold_the_values_of_their_cells_shared_ones_too(make_tree):
@@ -206,6 +223,10 @@ def with_nan(mdata):
     mdata.obsm["X_scdart"][4, 1] = np.nan
 
 
+def with_collapsed_space(mdata):
+    mdata.obsm["X_scdart"][:] = 1.0
+
+
 def with_text(mdata):
     mdata["rna"].obs["stage"] = "early"
 
@@ -225,6 +246,7 @@ def with_isolated_root(mdata):
     [
         (without_latent, {"root": "cell0"}, KeyError, r"mdata.obsm\['X_scdart'\] does not exist.*scdart.tl.scdart"),
         (with_nan, {"root": "cell0"}, ValueError, "NaN or infinite for 1 cells"),
+        (with_collapsed_space, {"root": "cell0"}, ValueError, "the same for all cells"),
         (None, {}, ValueError, "0 ways to find the root"),
         (None, {"root": "cell0", "root_score": "time"}, ValueError, "2 ways to find the root"),
         (None, {"root": "nobody"}, ValueError, "root='nobody' is no cell.*'cell"),

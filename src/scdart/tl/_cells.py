@@ -60,7 +60,7 @@ def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndar
     KeyError
         The slot does not exist.
     ValueError
-        A coordinate is NaN or infinite.
+        A coordinate is NaN or infinite, or all cells have the same.
     """
     slot = f"{name}.obsm[{use_rep!r}]"
     if use_rep not in data.obsm:
@@ -76,6 +76,8 @@ def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndar
             f"{slot} is NaN or infinite for {bad.sum():,} cells, such as {data.obs_names[bad][0]!r}: remove cells that "
             "have no position in the latent space."
         )
+    if not np.ptp(z, axis=0).any():
+        raise ValueError(f"{slot} is the same for all cells: integrate again, with other settings.")
     return z
 
 

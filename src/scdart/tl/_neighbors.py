@@ -86,7 +86,7 @@ def _nearest(
     query: np.ndarray, reference: np.ndarray, n_neighbors: int, random_state: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances and indices in rising order."""
-    if max(len(query), len(reference)) <= _MAX_EXACT:
+    if len(query) * len(reference) <= _MAX_EXACT**2:
         # Trees are no quicker in the ten or so dimensions that latent spaces use.
         return NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(reference).kneighbors(query)
     search = NNDescent(reference.astype(np.float32), n_neighbors=max(n_neighbors, 30), random_state=random_state)

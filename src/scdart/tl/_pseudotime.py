@@ -6,23 +6,16 @@ import warnings
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import scanpy as sc
-from scipy.sparse.csgraph import connected_components
 from scipy.stats import rankdata
 
 from scdart._constants import X_SCDART
 
 from ._cells import check_count, check_writable, latent, positions, write_obs
-from ._neighbors import cell_graph
+from ._landmarks import LandmarkGraph
 from ._root import RootRequest, central_extreme, concentration, parse_root
 
 if TYPE_CHECKING:
-    from anndata import AnnData
     from mudata import MuData
-
-#: A twentieth of the cells are neighbours, within these limits: the order of simulated cells gains up to the upper one,
-#: which 100,000 cells can afford.
-_MIN_NEIGHBORS, _MAX_NEIGHBORS = 30, 100
 
 #: Fewest connected cells that have an order.
 _MIN_CELLS = 5
@@ -93,7 +86,7 @@ def pseudotime(
     key_added
         Name of the slots to write.
     random_state
-        Seed of the graph and its decomposition.
+        Seed of the choice of landmarks, and of the decomposition.
     copy
         Whether to return a copy instead of writing to `mdata`.
 
@@ -132,6 +125,9 @@ def pseudotime(
     :func:`scanpy.tl.dpt` takes every state with an eigenvalue of 0.9994 or more for stationary. That of the main axis
     of a long, thin trajectory has more, and the order is lost: Kendall's tau of 0.0 with the position on a noisy line,
     and 0.98 here, where only the first is left out, since a connected graph has exactly one stationary state.
+
+    Of more than 10,000 cells, that many random ones are the landmarks that the graph is made of. Other cells lie at the
+    weighted mean of their nearest landmarks, so that cost grows linearly with their number.
 
     References
     ----------
@@ -190,28 +186,18 @@ def _order(
     z: np.ndarray, request: RootRequest, n_neighbors: int | None, n_comps: int, random_state: int, of: str
 ) -> _Order:
     """Find the root and the distance of every cell to it, in units of the largest; `of` names the cells in messages."""
-    if n_neighbors is None:
-        n_neighbors = int(np.clip(len(z) // 20, _MIN_NEIGHBORS, _MAX_NEIGHBORS))
-    graph = cell_graph(z, n_neighbors, random_state=random_state)
-    _, parts = connected_components(graph.obsp["connectivities"], directed=False)
-    candidates = request.candidates(graph.obsp["connectivities"], parts)
-    inside = np.flatnonzero(parts == parts[candidates[0]])
-    _check_parts(len(inside), len(z), n_neighbors, of)
+    graph = LandmarkGraph(z, n_neighbors, random_state=random_state)
+    candidates = request.candidates(graph)
+    part = graph.parts[candidates[0]]
+    inside = np.flatnonzero(graph.parts == part)
+    _check_parts(len(inside), len(z), graph.n_neighbors, of)
 
-    y = _dpt_coordinates(graph[inside].copy(), n_comps, random_state)
+    y = graph.dpt_coordinates(part, n_comps)
     root = central_extreme(y, np.searchsorted(inside, candidates))
     _check_position(y, root, of)
     distance = np.linalg.norm(y - y[root], axis=1)
     time = _at(inside, distance / distance.max(), len(z))
-    return _Order(time, int(inside[root]), min(n_neighbors, len(z)))
-
-
-def _dpt_coordinates(connected: AnnData, n_comps: int, random_state: int) -> np.ndarray:
-    """Coordinates of the cells of a connected graph between which distances are DPT distances."""
-    sc.tl.diffmap(connected, n_comps=min(n_comps, connected.n_obs - 2), random_state=random_state)
-    # Of single precision, 1 could come out as the eigenvalue of a process that hardly moves.
-    rest = np.maximum(1 - connected.uns["diffmap_evals"][1:].astype(float), np.finfo(np.float32).eps)
-    return connected.obsm["X_diffmap"][:, 1:].astype(float) * ((1 - rest) / rest)
+    return _Order(time, int(inside[root]), graph.n_neighbors)
 
 
 def _check_parts(n_inside: int, n_cells: int, n_neighbors: int, of: str) -> None:

@@ -10,8 +10,9 @@ import pandas as pd
 from ._cells import obs_column, positions, shown
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
     from mudata import MuData
+
+    from ._landmarks import LandmarkGraph
 
 #: Share of a group, nearest to its median, that the root may be in. The outermost cell of all is often misplaced: with
 #: it, the order of the cortical layers of real cells is lost; with the median cell, the group itself is folded.
@@ -27,28 +28,19 @@ class RootRequest(NamedTuple):
     cells: np.ndarray | None
     score: np.ndarray | None
 
-    def candidates(self, connectivities: sp.csr_matrix, parts: np.ndarray) -> np.ndarray:
-        """Get the cells that the root may be, all of one connected part of the graph.
-
-        Parameters
-        ----------
-        connectivities
-            Graph of shape (n_cells, n_cells).
-        parts
-            Connected part of every cell.
-        """
+    def candidates(self, graph: LandmarkGraph) -> np.ndarray:
+        """Get the cells that the root may be, all of one connected part of the graph."""
         if self.cells is not None:
-            return self.cells[parts[self.cells] == np.bincount(parts[self.cells]).argmax()]
+            parts = graph.parts[self.cells]
+            return self.cells[parts == np.bincount(parts).argmax()]
         assert self.score is not None
-        known = np.isfinite(self.score)
         # Single cells are too noisy to be trusted with the extreme.
-        n_known = connectivities @ known.astype(float) + known
-        total = connectivities @ np.where(known, self.score, 0.0) + np.where(known, self.score, 0.0)
-        mean = np.divide(total, n_known, out=np.full(len(known), np.inf), where=n_known > 0)
-        mean[parts != np.bincount(parts).argmax()] = np.inf
+        mean = graph.neighborhood_means(self.score)
+        largest = graph.parts[graph.landmarks] == np.bincount(graph.parts).argmax()
+        mean = np.where(largest & np.isfinite(mean), mean, np.inf)
         # Near an end, means differ little: of the lowest, the position tells the end.
         n_lowest = max(1, min(int(_LOWEST_SHARE * len(mean)), np.count_nonzero(np.isfinite(mean))))
-        return np.argsort(mean, kind="stable")[:n_lowest]
+        return graph.landmarks[np.argsort(mean, kind="stable")[:n_lowest]]
 
 
 def parse_root(

@@ -52,7 +52,7 @@ def transfer_labels(
     key_added
         Column to write; by default `"{key}_from_{source}"`.
     random_state
-        Seed of the approximate search for neighbours, above 50,000 cells.
+        Seed of the approximate search for neighbours, among more than 50,000 cells.
     copy
         Whether to return a copy instead of writing to `mdata`.
 
@@ -149,7 +149,7 @@ def impute(
     key_added
         Name of the slots to write; by default `"imputed_{source}"`.
     random_state
-        Seed of the approximate search for neighbours, above 50,000 cells.
+        Seed of the approximate search for neighbours, among more than 50,000 cells.
     copy
         Whether to return a copy instead of writing to `mdata`.
 
@@ -237,7 +237,7 @@ def smooth(
     key_added
         Name of the slots to write; by default `"{use_rep}_smooth"`.
     random_state
-        Seed of the approximate search for neighbours, above 50,000 cells.
+        Seed of the approximate search for neighbours, among more than 50,000 cells.
     copy
         Whether to return a copy instead of writing to `mdata`.
 
