@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
+from threadpoolctl import threadpool_limits
 
 from ._curve_fits import CurveFits, Settings, fit_curves, prepare
 
@@ -168,8 +169,10 @@ def dynamic_features(
         covariates=_listed(covariates),
         size_factors=size_factors,
     )
-    problems = prepare(mdata, mod, settings, features)
-    tables = [_test(problem, min_cells) for problem in problems]
+    # The products of matrices are many and thin: threads would spend their time waiting for each other.
+    with threadpool_limits(limits=1, user_api="blas"):
+        problems = prepare(mdata, mod, settings, features)
+        tables = [_test(problem, min_cells) for problem in problems]
     target = mdata.copy() if copy else mdata
     key = key_added or ("dynamic_features" if between is None else "branch_features")
     target.mod[mod].uns[key] = pd.concat(tables)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from ._families import Array, Family
 
-_MAX_ITERATIONS = 60
+#: Most features need 5 to 10; those that are hardly ever seen in a part of the trajectory need many small ones.
+_MAX_ITERATIONS = 400
 #: Change of the deviance in the last step: absolute, as likelihood ratios are.
 _TOLERANCE = 1e-9
 #: Largest change of ``eta`` in a step. Without a bound, the first step away from a flat curve can overshoot by far.
