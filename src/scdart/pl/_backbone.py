@@ -1,0 +1,262 @@
+"""The tree of a process over the latent space, and its branches and trajectories one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scdart._constants import ATAC, RNA, X_SCDART
+
+from ._canvas import add_key, bare, hand_back, make_axes, outlined_text, scatter
+from ._colors import CONTINUOUS, color_points, is_number
+from ._latent import explain, stored_palette
+from ._points import check_modalities, find_points, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from mudata import MuData
+    from numpy.typing import NDArray
+
+    from ._colors import Palette
+    from ._points import Points
+
+#: Areas of the nodes of the largest group, and of one without cells, in square points.
+_NODE_AREAS = (380.0, 90.0)
+
+
+def backbone(
+    mdata: MuData,
+    *,
+    key: str = "backbone",
+    color: str | None = None,
+    basis: str | None = None,
+    use_rep: str = X_SCDART,
+    palette: Palette | None = None,
+    cmap: str = CONTINUOUS,
+    size: float | None = None,
+    rna_mod: str = RNA,
+    atac_mod: str = ATAC,
+    random_state: int = 0,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | PathLike[str] | None = None,
+) -> Axes:
+    """Draw the tree of :func:`scdart.tl.backbone` over the cells.
+
+    Nodes are in the middle of the points of their group, larger for more of them; arrows lead away from the root, which
+    has a double ring.
+
+    Parameters
+    ----------
+    mdata
+        Integrated data with a backbone.
+    key
+        Name of its slots.
+    color
+        What to colour the cells by, as in :func:`scdart.pl.latent`; by default their group.
+    basis
+        See :func:`scdart.pl.latent`.
+    use_rep
+        Slot of ``obsm`` with the latent space.
+    palette, cmap
+        Colours of categories, and colour map of numbers.
+    size
+        Area of a point in square points; by default it follows the number of cells.
+    rna_mod, atac_mod
+        Names of the modalities.
+    random_state
+        Seed of the drawing order.
+    ax
+        Axes to draw on.
+    show
+        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
+    save
+        File to write the figure to.
+
+    Returns
+    -------
+    The axes.
+
+    Raises
+    ------
+    KeyError
+        If there is no backbone, latent space, modality, or value to colour by.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scdart
+    >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=100)
+    >>> stage = np.concatenate([mdata[mod].obs["pseudotime"] for mod in mdata.mod])
+    >>> mdata.obsm["X_scdart"] = np.c_[stage, stage**2]  # in place of model.get_latent_representation()
+    >>> scdart.tl.pseudotime(mdata, root_score="pseudotime")
+    >>> scdart.tl.backbone(mdata)
+    >>> ax = scdart.pl.backbone(mdata, show=False)
+    >>> ax.get_title()
+    'backbone'
+    """
+    check_modalities(mdata, {"rna_mod": rna_mod, "atac_mod": atac_mod})
+    tree = _described(mdata, key)
+    mods = (rna_mod, atac_mod)
+    points = find_points(mdata, basis=basis, use_rep=use_rep, mods=mods)
+    shown = color or key
+    values = values_of(mdata, points, shown)
+    coloring = color_points(values, palette=palette or stored_palette(mdata, shown, values, mods), cmap=cmap)
+    (panel,) = make_axes(1, 1, ax, size=(5.2, 4.6))
+    scatter(panel, points.xy, coloring, size=size, random_state=random_state)
+    bare(panel, points.axis_labels)
+    panel.set_title(shown)
+    if color is not None:
+        explain(panel, points.xy, values, coloring, "right margin")
+    _draw_tree(panel, tree, _nodes(points, values_of(mdata, points, key)))
+    result = hand_back([panel], given=ax, show=show, save=save)
+    assert not isinstance(result, list)
+    return result
+
+
+def branches(
+    mdata: MuData,
+    *,
+    key: str = "backbone",
+    trajectories: str | Sequence[str] | None = None,
+    basis: str | None = None,
+    use_rep: str = X_SCDART,
+    palette: Palette | None = None,
+    cmap: str = CONTINUOUS,
+    size: float | None = None,
+    ncols: int = 3,
+    rna_mod: str = RNA,
+    atac_mod: str = ATAC,
+    random_state: int = 0,
+    show: bool | None = None,
+    save: str | PathLike[str] | None = None,
+) -> list[Axes]:
+    """Draw the branches of a backbone, and its trajectories one by one, coloured by the order of their cells.
+
+    Parameters
+    ----------
+    mdata
+        Integrated data with the result of :func:`scdart.tl.backbone`.
+    key
+        Name of its slots.
+    trajectories
+        Which trajectories to draw; all by default.
+    basis
+        See :func:`scdart.pl.latent`.
+    use_rep
+        Slot of ``obsm`` with the latent space.
+    palette
+        Colours of the branches, in their order or by name.
+    cmap
+        Colour map of the order.
+    size
+        Area of a point in square points; by default it follows the number of cells.
+    ncols
+        Panels in a row.
+    rna_mod, atac_mod
+        Names of the modalities.
+    random_state
+        Seed of the drawing order.
+    show
+        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow``.
+    save
+        File to write the figure to.
+
+    Returns
+    -------
+    The axes: all branches, then one for each trajectory, where the other cells are grey.
+
+    Raises
+    ------
+    KeyError
+        If there is no backbone, trajectory, latent space or modality.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scdart
+    >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=100)
+    >>> stage = np.concatenate([mdata[mod].obs["pseudotime"] for mod in mdata.mod])
+    >>> mdata.obsm["X_scdart"] = np.c_[stage, stage**2]  # in place of model.get_latent_representation()
+    >>> scdart.tl.pseudotime(mdata, root_score="pseudotime")
+    >>> scdart.tl.backbone(mdata)
+    >>> [ax.get_title() for ax in scdart.pl.branches(mdata, show=False)]
+    ['branches', 'trajectory_0']
+    """
+    check_modalities(mdata, {"rna_mod": rna_mod, "atac_mod": atac_mod})
+    tree = _described(mdata, key)
+    order = mdata.obsm[f"{key}_order"]
+    names = [trajectories] if isinstance(trajectories, str) else list(trajectories or order.columns)
+    if missing := [name for name in names if name not in order]:
+        raise KeyError(f"{missing[0]!r} is not a trajectory of mdata.obsm['{key}_order']: {list(order.columns)}.")
+    points = find_points(mdata, basis=basis, use_rep=use_rep, mods=(rna_mod, atac_mod))
+    axes = make_axes(1 + len(names), min(ncols, 1 + len(names)), None)
+    branch = values_of(mdata, points, f"{key}_branch")
+    coloring = color_points(branch, palette=palette)
+    scatter(axes[0], points.xy, coloring, size=size, random_state=random_state)
+    axes[0].set_title("branches")
+    add_key(axes[0], coloring)
+    shown = [order[name].iloc[points.cells].reset_index(drop=True) for name in names]
+    finite = np.concatenate([value[np.isfinite(value)] for value in shown])
+    ends = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+    for panel, name, value in zip(axes[1:], names, shown, strict=True):
+        coloring = color_points(value, cmap=cmap, vmin=ends[0], vmax=ends[1])
+        scatter(panel, points.xy, coloring, size=size, random_state=random_state)
+        panel.set_title(name)
+        groups = [str(group) for group in tree["trajectories"].get(name, [])]
+        panel.text(0.5, 1.0, " → ".join(groups), transform=panel.transAxes, ha="center", va="top", fontsize="small")
+    add_key(axes[-1], coloring, "pseudotime")
+    for panel in axes:
+        bare(panel, points.axis_labels)
+    result = hand_back(axes, given=None, show=show, save=save)
+    return result if isinstance(result, list) else [result]
+
+
+def _described(mdata: MuData, key: str) -> Mapping[str, Any]:
+    if key not in mdata.uns or f"{key}_order" not in mdata.obsm or key not in mdata.obs:
+        raise KeyError(f"mdata has no backbone {key!r}: run scdart.tl.backbone(mdata) first.")
+    return mdata.uns[key]
+
+
+def _nodes(points: Points, groups: pd.Series) -> dict[str, tuple[NDArray[np.float64], int]]:
+    """Middle of the points of each group, and their number."""
+    codes = groups.astype("category")
+    assert not is_number(codes)
+    rows = codes.reset_index(drop=True).groupby(codes.to_numpy(), observed=True).groups
+    return {str(name): (points.xy[np.asarray(own)].mean(axis=0), len(own)) for name, own in rows.items()}
+
+
+def _draw_tree(ax: Axes, tree: Mapping[str, Any], nodes: Mapping[str, tuple[NDArray[np.float64], int]]) -> None:
+    largest = max(n for _, n in nodes.values())
+    top, bottom = _NODE_AREAS
+    areas = {name: bottom + (top - bottom) * n / largest for name, (_, n) in nodes.items()}
+    for source, target in zip(tree["edges"]["source"], tree["edges"]["target"], strict=True):
+        (start, _), (end, _) = nodes[str(source)], nodes[str(target)]
+        shrink = {f"shrink{side}": np.sqrt(areas[str(name)]) / 2 for side, name in (("A", source), ("B", target))}
+        ax.annotate(
+            "",
+            xy=(end[0], end[1]),
+            xytext=(start[0], start[1]),
+            arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.6, "mutation_scale": 13, **shrink},
+            gid="edge",
+            zorder=3,
+        ).set_in_layout(False)
+    for name, (xy, _) in nodes.items():
+        for scale in (1.0, 1.45) if name == str(tree["root"]) else (1.0,):
+            face = "white" if scale == 1 else "none"
+            ax.scatter(
+                xy[0],
+                xy[1],
+                s=areas[name] * scale,
+                facecolor=face,
+                edgecolor="black",
+                linewidth=1.4,
+                zorder=4,
+                gid="node",
+            )
+        outlined_text(ax, xy, name, fontsize="small", zorder=5)
