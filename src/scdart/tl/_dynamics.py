@@ -139,10 +139,12 @@ def dynamic_features(
     Counts have a rate :math:`\lambda_{ij} = s_i \exp(\beta_{j0} + b(t_i)^\top\beta_j)` with the size :math:`s_i` of the
     cell. Negative binomial dispersions maximise the profile likelihood of the full model with the adjustment of Cox and
     Reid :cite:p:`McCarthy2012`, and the null model has the same. A binary feature is 1 with probability
-    :math:`1 - e^{-\lambda_{ij}}`, as if fragments were counted and only their presence kept. If a few abundant
-    features rise along a trajectory, they take a larger share of all counts, and the others seem to fall. Therefore
-    sizes are multiplied by the trend that most features share, the median of their curves. A change of most features in
-    the same direction cannot be told from one of size.
+    :math:`1 - e^{-\lambda_{ij}}`, as if fragments were counted and only their presence kept. Sizes from binary values
+    are good where most features are open in few cells; if there are counts, name their slot with ``"binomial"``.
+
+    If a few abundant features rise along a trajectory, they take a larger share of all counts, and the others seem to
+    fall. Therefore sizes are multiplied by the trend that most features share, the median of their curves. A change of
+    most features in the same direction cannot be told from one of size.
 
     Features are fitted in blocks, at a cost linear in cells and features; sparse input stays sparse.
 
