@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.transforms import ScaledTranslation
 
 from scdart._constants import ATAC, RNA, X_SCDART
 
-from ._canvas import add_key, bare, hand_back, make_axes, outlined_text, scatter
+from ._canvas import LABEL, add_key, bare, figure_of, hand_back, make_axes, outlined_text, scatter
 from ._colors import CONTINUOUS, color_points, is_number
 from ._latent import explain, stored_palette
 from ._points import check_modalities, find_points, values_of
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
     from ._colors import Palette
     from ._points import Points
 
-#: Areas of the nodes of the largest group, and of one without cells, in square points.
-_NODE_AREAS = (380.0, 90.0)
+#: Areas of the nodes of a group without cells, and of the largest, in square points; without a name in them, smaller.
+_NODE_AREAS = (90.0, 380.0)
+_SMALL_NODE_AREAS = (35.0, 150.0)
+#: Characters that have room in a node, and beside each other over a panel.
+_MAX_INSIDE = 2
+_MAX_PATH = 40
 
 
 def backbone(
@@ -48,8 +53,8 @@ def backbone(
 ) -> Axes:
     """Draw the tree of :func:`scdart.tl.backbone` over the cells.
 
-    Nodes are in the middle of the points of their group, larger for more of them; arrows lead away from the root, which
-    has a double ring.
+    Nodes are in the middle of the points of their group, larger for more of them, with its name; arrows lead away from
+    the root, which has a double ring.
 
     Parameters
     ----------
@@ -113,7 +118,9 @@ def backbone(
     panel.set_title(shown)
     if color is not None:
         explain(panel, points.xy, values, coloring, "right margin")
-    _draw_tree(panel, tree, _nodes(points, values_of(mdata, points, key)))
+    groups = values_of(mdata, points, key)
+    colors = {} if color is not None else (coloring.categories or {})
+    _draw_tree(panel, tree, _nodes(points, groups), colors)
     result = hand_back([panel], given=ax, show=show, save=save)
     assert not isinstance(result, list)
     return result
@@ -209,7 +216,10 @@ def branches(
         scatter(panel, points.xy, coloring, size=size, random_state=random_state)
         panel.set_title(name)
         groups = [str(group) for group in tree["trajectories"].get(name, [])]
-        panel.text(0.5, 1.0, " → ".join(groups), transform=panel.transAxes, ha="center", va="top", fontsize="small")
+        path = " → ".join(groups)
+        if len(path) > _MAX_PATH:
+            path = f"{groups[0]} → … → {groups[-1]}"
+        panel.text(0.5, 1.0, path, transform=panel.transAxes, ha="center", va="top", fontsize="small")
     add_key(axes[-1], coloring, "pseudotime")
     for panel in axes:
         bare(panel, points.axis_labels)
@@ -231,9 +241,16 @@ def _nodes(points: Points, groups: pd.Series) -> dict[str, tuple[NDArray[np.floa
     return {str(name): (points.xy[np.asarray(own)].mean(axis=0), len(own)) for name, own in rows.items()}
 
 
-def _draw_tree(ax: Axes, tree: Mapping[str, Any], nodes: Mapping[str, tuple[NDArray[np.float64], int]]) -> None:
+def _draw_tree(
+    ax: Axes,
+    tree: Mapping[str, Any],
+    nodes: Mapping[str, tuple[NDArray[np.float64], int]],
+    colors: Mapping[str, str],
+) -> None:
+    """Draw nodes with their names inside, or, if these are long, above."""
+    inside = max(map(len, nodes)) <= _MAX_INSIDE
     largest = max(n for _, n in nodes.values())
-    top, bottom = _NODE_AREAS
+    bottom, top = _NODE_AREAS if inside else _SMALL_NODE_AREAS
     areas = {name: bottom + (top - bottom) * n / largest for name, (_, n) in nodes.items()}
     for source, target in zip(tree["edges"]["source"], tree["edges"]["target"], strict=True):
         (start, _), (end, _) = nodes[str(source)], nodes[str(target)]
@@ -247,16 +264,14 @@ def _draw_tree(ax: Axes, tree: Mapping[str, Any], nodes: Mapping[str, tuple[NDAr
             zorder=3,
         ).set_in_layout(False)
     for name, (xy, _) in nodes.items():
-        for scale in (1.0, 1.45) if name == str(tree["root"]) else (1.0,):
-            face = "white" if scale == 1 else "none"
-            ax.scatter(
-                xy[0],
-                xy[1],
-                s=areas[name] * scale,
-                facecolor=face,
-                edgecolor="black",
-                linewidth=1.4,
-                zorder=4,
-                gid="node",
-            )
-        outlined_text(ax, xy, name, fontsize="small", zorder=5)
+        face = "white" if inside else colors.get(name, "white")
+        style: dict[str, Any] = {"edgecolor": "black", "linewidth": 1.4, "zorder": 4, "gid": "node"}
+        ax.scatter(xy[0], xy[1], s=areas[name], facecolor=face, **style)
+        if name == str(tree["root"]):
+            ax.scatter(xy[0], xy[1], s=1.45 * areas[name] + 25, facecolor="none", **style)
+        if inside:
+            outlined_text(ax, xy, name, fontsize="small", zorder=5)
+        else:
+            above = ScaledTranslation(0, (np.sqrt(areas[name]) / 2 + 2) / 72, figure_of(ax).dpi_scale_trans)
+            where = ax.transData + above
+            outlined_text(ax, xy, name, fontsize="small", zorder=5, va="bottom", transform=where, gid=LABEL)

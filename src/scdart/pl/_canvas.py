@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Dots per inch of points, which are pixels in any file, and of files that hold nothing but pixels.
 _DPI = 200
 #: Marks names of groups among the texts of a picture.
-_LABEL = "group"
+LABEL = "group"
 #: Rounds in which overlapping labels are pushed apart at most.
 _N_ROUNDS = 200
 
@@ -78,7 +78,7 @@ def hand_back(
     for ax in axes:
         _part_labels(ax)
     if save is not None:
-        _figure(axes[0]).savefig(save, dpi=_DPI, bbox_inches="tight")
+        figure_of(axes[0]).savefig(save, dpi=_DPI, bbox_inches="tight")
     if show is None:
         from scanpy import settings
 
@@ -88,7 +88,8 @@ def hand_back(
     return axes[0] if len(axes) == 1 else list(axes)
 
 
-def _figure(ax: Axes) -> Figure:
+def figure_of(ax: Axes) -> Figure:
+    """Get the whole figure that axes belong to."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     return figure
@@ -190,15 +191,15 @@ def name_groups(ax: Axes, xy: NDArray[np.float64], values: pd.Series) -> None:
         middle = np.median(xy[rows], axis=0)
         # The point that is nearest to the middle, since the middle of an arc is not on it.
         at = xy[rows][np.argmin(np.square(xy[rows] - middle).sum(axis=1))]
-        outlined_text(ax, at, str(name), fontsize="small", gid=_LABEL)
+        outlined_text(ax, at, str(name), fontsize="small", gid=LABEL)
 
 
 def _part_labels(ax: Axes) -> None:
     """Move names of groups up and down until none covers another."""
-    labels = [text for text in ax.texts if text.get_gid() == _LABEL]
+    labels = [text for text in ax.texts if text.get_gid() == LABEL]
     if len(labels) < 2:
         return
-    _figure(ax).draw_without_rendering()  # where labels are in pixels is known once the layout is
+    figure_of(ax).draw_without_rendering()  # where labels are in pixels is known once the layout is
     boxes = np.array([label.get_window_extent().extents for label in labels])
     shift = np.zeros(len(labels))
     for _ in range(_N_ROUNDS):
