@@ -279,6 +279,16 @@ def test_report_has_what_the_model_knows(trained_files, tmp_path):
     assert "max_epochs=2" in page
 
 
+def test_integration_keeps_its_model_for_the_report(paired_file, tmp_path):
+    assert integrate(paired_file, tmp_path / "out.h5mu", "--save-model", tmp_path / "model").exit_code == 0
+    result = run("report", tmp_path / "out.h5mu", "--model", tmp_path / "model", "--output", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    assert "Losses" in (tmp_path / "page.html").read_text()
+    again = integrate(paired_file, tmp_path / "out.h5mu", "--save-model", tmp_path / "model")
+    assert again.exit_code == 1
+    assert "holds a model already" in again.stderr
+
+
 def test_report_without_model(trained_files, tmp_path):
     result = run("report", trained_files[0], "--output", tmp_path / "page.html", "--title", "Mine", "--max-cells", 50)
     assert result.exit_code == 0, result.output

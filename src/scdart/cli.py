@@ -110,6 +110,7 @@ def integrate(
     groups_key: Annotated[
         str | None, typer.Option(help="Column of both modalities' obs that labels cells known to correspond.")
     ] = None,
+    save_model: Annotated[Path | None, typer.Option(help="New folder to save the model to, as for a report.")] = None,
     label_key: Annotated[
         str | None, typer.Option(help="Column of both modalities' obs to score the result by; not used in training.")
     ] = None,
@@ -140,6 +141,7 @@ def integrate(
             groups_key=groups_key,
             random_state=seed,
             train_kwargs=progress_bar(),
+            save_model=save_model,
         )
         mdata.write(output)
         summary = _describe(mdata, rna_mod, atac_mod, stages) | _evaluate(mdata, rna_mod, atac_mod, label_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -53,13 +54,14 @@ def scdart(
     random_state: int | None = 0,
     copy: bool = False,
     train_kwargs: dict[str, Any] | None = None,
+    save_model: str | PathLike | None = None,
 ) -> MuData | None:
     """Integrate unpaired RNA and ATAC into one latent space, preparing whatever is missing.
 
     Calls, where their results are not there yet, :func:`scdart.pp.gene_activity`,
     :func:`scdart.pp.diffusion_coordinates` and :func:`scdart.pp.anchors`, then trains
-    :class:`scdart.model.SCDART`. For the trained model itself, call these one by one. If anything fails, ``mdata`` is
-    left as it was.
+    :class:`scdart.model.SCDART`. For the trained model itself, call these one by one, or use ``save_model``. If
+    anything fails, ``mdata`` is left as it was.
 
     Parameters
     ----------
@@ -92,6 +94,8 @@ def scdart(
         Return a changed copy instead of writing into ``mdata``.
     train_kwargs
         Further options of :meth:`scdart.model.SCDART.train`.
+    save_model
+        New folder to save the model to, from which ``scdart.model.SCDART.load(folder, mdata)`` brings it back.
 
     Returns
     -------
@@ -103,6 +107,8 @@ def scdart(
     ------
     KeyError
         If there is neither a prior nor an annotation, or a modality, layer or column is missing.
+    FileExistsError
+        If the folder for the model holds one.
     ValueError
         If counts, names, prior, annotation or an option cannot be used, or ``mdata`` is a view; the message says what
         to change.
@@ -121,6 +127,8 @@ def scdart(
     """
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
     _check(mdata, mods, layers, annotation is not None, preset, groups_key, copy=copy)
+    if save_model is not None and (Path(save_model) / "model.pt").exists():
+        raise FileExistsError(f"save_model={str(save_model)!r} holds a model already: name a new folder.")
     mdata = mdata.copy() if copy else mdata
     times = tuple(PRESETS[preset].t if t is None else t)
     slots: dict[str, Any] = {"rna_mod": rna_mod, "atac_mod": atac_mod}
@@ -149,6 +157,8 @@ def scdart(
         for mod in mods.values():
             mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
         mdata.obsm[key_added] = model.get_latent_representation()
+        if save_model is not None:
+            model.save(str(save_model), overwrite=True)
         model.deregister_manager(mdata)
         mdata.uns["scdart"] = {
             "preset": preset,
