@@ -11,7 +11,7 @@ import scanpy as sc
 import scvi
 from matplotlib.figure import Figure
 
-from scdart import metrics, pp
+from scdart import metrics, pp, tl
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart.datasets import simulate
 from scdart.model import SCDART
@@ -63,12 +63,7 @@ def integrate(mdata: MuData, seed: int, **train_kwargs: Any) -> pd.DataFrame:
 
 def order(mdata: MuData) -> None:
     """Find the diffusion pseudotime of all cells together, from the RNA cell nearest to the root."""
-    # Graphs of thin, long trajectories have a second eigenvalue so close to 1 that scanpy's DPT takes the main axis for
-    # a stationary state and drops it. A share of the cells, instead of a number, keeps the eigenvalues where they are.
-    sc.pp.neighbors(mdata, n_neighbors=max(mdata.n_obs // 20, 15), use_rep=X_SCDART)
-    sc.tl.diffmap(mdata)
-    mdata.uns["iroot"] = mdata.obs_names.get_loc(mdata[RNA].obs["pseudotime"].idxmin())
-    sc.tl.dpt(mdata)
+    tl.pseudotime(mdata, root=mdata[RNA].obs["pseudotime"].idxmin())
 
 
 def score(mdata: MuData, predicted: pd.DataFrame) -> list[Score]:
@@ -102,6 +97,7 @@ def _tau(predicted: pd.Series, truth: pd.Series, cells: pd.Index) -> float:
 
 def draw(mdata: MuData, path: Path) -> None:
     """Draw the latent space, coloured by modality and by true pseudotime."""
+    sc.pp.neighbors(mdata, use_rep=X_SCDART)
     sc.tl.umap(mdata, random_state=0)
     # In random order, no modality hides the other.
     cells = np.random.default_rng(0).permutation(mdata.n_obs)
