@@ -99,7 +99,7 @@ class SCDARTModule(BaseModuleClass):
         alignment_loss: Literal["mmd", "published"] = "mmd",
         prior_penalty: Literal["share", "l1", "l2"] = "share",
         peak_block: int | None = 256,
-        diffusion_weight: float = 3.0,
+        diffusion_weight: float = 10.0,
         mmd_weight: float = 0.1,
         prior_weight: float = 0.1,
         pair_weight: float = 0.3,

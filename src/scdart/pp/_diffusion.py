@@ -46,7 +46,7 @@ _POTENTIAL_EPS = 1e-7
 def diffusion_coordinates(
     mdata: MuData,
     *,
-    t: Sequence[int] = (0, 5),
+    t: Sequence[int] = (0, 0, 5),
     n_neighbors: int = 5,
     n_components: int | None = None,
     potential: bool = False,
@@ -73,7 +73,8 @@ def diffusion_coordinates(
         Annotated data with an RNA and an ATAC modality. Their cells may be the same or not.
     t
         Numbers of steps. Each gives one block of coordinates. 0 stands for no diffusion: the distances of the features
-        themselves, which keep the details that walks of even 5 steps forget. The paper takes 30, 50 and 70.
+        themselves, which keep the details that walks of even 5 steps forget. A number that is given twice counts
+        twice in the average over them. The paper takes 30, 50 and 70.
     n_neighbors
         Neighbour of a cell, itself not counted, whose distance is the bandwidth of the kernel around it.
     n_components
