@@ -240,7 +240,7 @@ def test_stationary_walk_warns():
 def test_components_are_reduced_with_a_warning():
     mdata = with_features(rna=trajectory(30), atac=trajectory(100))
     with pytest.warns(UserWarning, match=r"30 cells of mdata.mod\['rna'\] have 29 diffusion coordinates, not 40"):
-        diffusion_coordinates(mdata, n_components=40, use_rep=REP)
+        diffusion_coordinates(mdata, t=(0, 5), n_components=40, use_rep=REP)
     assert mdata["rna"].obsm[KEY].shape == (30, 2 * 29)
     assert mdata["atac"].obsm[KEY].shape == (100, 2 * 40)
 
