@@ -34,11 +34,11 @@ def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
     """
     slot = counts_slot(layer, modality)
     if layer is not None and layer not in adata.layers:
-        raise KeyError(f"{slot} does not exist; layers found: {sorted(adata.layers)}. Leave the layer out to use X.")
+        raise KeyError(f"{slot} does not exist; layers found: {sorted(filter(None, adata.layers))}. Leave the layer out to use X.")
     counts = adata.X if layer is None else adata.layers[layer]
     if counts is None:
         raise ValueError(f"{slot} is empty: name the layer that holds the counts.")
-    if adata.isbacked:
+    if on_disk(counts):
         return counts
     values = counts.data if sparse.issparse(counts) else np.asarray(counts)
     invalid = ~(np.isfinite(values) & (values >= 0))
@@ -54,6 +54,11 @@ def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
             f"first (`scanpy.pp.filter_cells(mdata[{modality!r}], min_counts=1)`, then `mdata.update()`)."
         )
     return counts
+
+
+def on_disk(counts: Any) -> bool:
+    """Whether counts are read from a file, a few rows at a time: `X` of backed data, whose layers are in memory."""
+    return not (sparse.issparse(counts) or isinstance(counts, np.ndarray))
 
 
 def counts_slot(layer: str | None, modality: str) -> str:

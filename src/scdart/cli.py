@@ -204,6 +204,8 @@ def _read(path: Path) -> MuData:
         mdata = mudata.read_h5mu(path)
     except Exception as error:  # what a wrong file raises depends on how it is wrong
         raise ValueError(f"{path} cannot be read as .h5mu: {error}") from error
+    if not mdata.mod:  # mudata 0.4 reads any HDF5 file
+        raise ValueError(f"{path} cannot be read as .h5mu: it has no modality.")
     return mdata
 
 

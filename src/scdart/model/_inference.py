@@ -162,7 +162,7 @@ class InferenceMixin(BaseModelClass):
         >>> scdart.model.SCDART.setup_mudata(mdata)
         >>> model = scdart.model.SCDART(mdata)
         >>> model.train(max_epochs=1)
-        >>> model.get_alignment_confidence().between(0, 1).all()
+        >>> bool(model.get_alignment_confidence().between(0, 1).all())
         True
         """
         mdata = self._checked(mdata)

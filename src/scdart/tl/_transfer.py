@@ -324,7 +324,7 @@ def _labels(adata: AnnData, key: str, mod: str) -> pd.Categorical:
 def _values(adata: AnnData, features: Sequence[str] | None, layer: str | None, mod: str) -> tuple[np.ndarray, Any]:
     """Get names and values of features, sparse or dense as they are stored."""
     if layer is not None and layer not in adata.layers:
-        raise KeyError(f"mdata[{mod!r}].layers has no {layer!r}, but {list(adata.layers)}.")
+        raise KeyError(f"mdata[{mod!r}].layers has no {layer!r}, but {sorted(filter(None, adata.layers))}.")
     columns = np.arange(adata.n_vars)
     if features is not None:
         unknown = [name for name in features if name not in adata.var_names]
