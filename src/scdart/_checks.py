@@ -34,7 +34,9 @@ def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
     """
     slot = counts_slot(layer, modality)
     if layer is not None and layer not in adata.layers:
-        raise KeyError(f"{slot} does not exist; layers found: {sorted(filter(None, adata.layers))}. Leave the layer out to use X.")
+        raise KeyError(
+            f"{slot} does not exist; layers found: {sorted(filter(None, adata.layers))}. Leave the layer out to use X."
+        )
     counts = adata.X if layer is None else adata.layers[layer]
     if counts is None:
         raise ValueError(f"{slot} is empty: name the layer that holds the counts.")

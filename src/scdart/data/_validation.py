@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 from scvi import settings
 
-from scdart._checks import checked_prior, counts_slot, stored_counts
+from scdart._checks import checked_prior, counts_slot, on_disk, stored_counts
 from scdart._constants import ATAC, RNA
 
 from ._fields import modality_rows
@@ -70,7 +70,7 @@ def check_modality(mdata: MuData, modality: str | None, role: str) -> AnnData:
 def check_counts(adata: AnnData, layer: str | None, modality: str) -> None:
     """Check counts, and warn of values that look normalised already."""
     counts = stored_counts(adata, layer, modality)
-    if adata.isbacked:
+    if on_disk(counts):
         return
     sample = (counts.data if sparse.issparse(counts) else np.asarray(counts).ravel())[:1_000_000]
     if (sample != np.round(sample)).any():

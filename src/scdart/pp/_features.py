@@ -12,7 +12,7 @@ from anndata import AnnData
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.preprocessing import normalize
 
-from scdart._checks import stored_counts
+from scdart._checks import counts_slot, on_disk, stored_counts
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -42,11 +42,18 @@ def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> sp.csr
     KeyError
         The modality or the layer is missing.
     ValueError
-        Counts are missing, negative, NaN or infinite, or a cell has none.
+        Counts are missing, negative, NaN or infinite, a cell has none, or they are on disk.
     """
     if mod not in mdata.mod:
         raise KeyError(f"{mod!r} is not a modality of mdata, which has {list(mdata.mod)}")
-    return sp.csr_matrix(stored_counts(mdata.mod[mod], layer, mod))
+    counts = stored_counts(mdata.mod[mod], layer, mod)
+    if on_disk(counts):
+        raise ValueError(
+            f"{counts_slot(layer, mod)} is on disk, and preparation reads counts as a whole: call "
+            "scdart.pp.diffusion_coordinates and scdart.pp.anchors before the data are written. Training then works on "
+            "backed data, and so does diffusion_coordinates with use_rep for both modalities."
+        )
+    return sp.csr_matrix(counts)
 
 
 def log_normalize(counts: sp.csr_matrix, target_sum: float | None = None) -> sp.csr_matrix:

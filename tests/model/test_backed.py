@@ -1,0 +1,100 @@
+"""Training on counts that stay on disk."""
+
+from __future__ import annotations
+
+import mudata
+import numpy as np
+import pytest
+import scvi
+
+from scdart import pp, tl
+from scdart.model import SCDART, _initialization
+
+
+@pytest.fixture(params=["sparse", "dense"])
+def path(request, make_mdata, tmp_path):
+    mdata = make_mdata(n_shared=20)
+    if request.param == "dense":
+        for adata in mdata.mod.values():
+            adata.X = adata.X.toarray()
+    mdata.write(tmp_path / "data.h5mu")
+    return tmp_path / "data.h5mu"
+
+
+def train(mdata):
+    scvi.settings.seed = 0
+    SCDART.setup_mudata(mdata)
+    model = SCDART(mdata, activity_hidden=(16,), projection_hidden=(16,), n_latent=4)
+    model.train(max_epochs=2, batch_size=16, enable_progress_bar=False, accelerator="cpu")
+    return model
+
+
+def test_same_model_and_latent_as_in_memory(path, tmp_path):
+    in_memory, backed = train(mudata.read_h5mu(path)), train(mudata.read_h5mu(path, backed="r"))
+    assert backed.adata["rna"].isbacked
+    for name, value in in_memory.module.state_dict().items():
+        np.testing.assert_array_equal(backed.module.state_dict()[name], value, err_msg=name)
+    expected = in_memory.get_latent_representation()
+    np.testing.assert_array_equal(backed.get_latent_representation(), expected)
+    backed.save(tmp_path / "model")
+    loaded = SCDART.load(tmp_path / "model", mudata.read_h5mu(path, backed="r"))
+    np.testing.assert_array_equal(loaded.get_latent_representation(), expected)
+
+
+def test_indices_in_any_order_and_repeated(path):
+    model = train(mudata.read_h5mu(path, backed="r"))
+    rows = np.random.default_rng(0).integers(50, size=70)
+    for modality in ("rna", "atac", None):
+        every = model.get_latent_representation(modality=modality)
+        # Products of other numbers of rows round differently.
+        chosen = model.get_latent_representation(modality=modality, indices=rows, batch_size=16)
+        np.testing.assert_allclose(chosen, every[rows], rtol=1e-4, atol=1e-5)
+    activity = model.get_gene_activity()
+    chosen = model.get_gene_activity(indices=rows)
+    assert chosen.index.equals(activity.index[rows])
+    np.testing.assert_allclose(chosen, activity.iloc[rows], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", ["sparse"], indirect=True)
+def test_reads_no_more_rows_than_a_chunk_at_a_time(path, monkeypatch):
+    mdata = mudata.read_h5mu(path, backed="r")
+    on_disk = type(mdata["rna"].X)
+    n_rows = []
+    read = on_disk.__getitem__
+
+    def spied(self, index):
+        found = read(self, index)
+        n_rows.append(found.shape[0])
+        return found
+
+    monkeypatch.setattr(on_disk, "__getitem__", spied)
+    monkeypatch.setattr(on_disk, "to_memory", lambda self: pytest.fail("read as a whole"))
+    monkeypatch.setattr(_initialization, "_CHUNK", 20)
+    train(mdata).get_latent_representation(batch_size=10)
+    assert max(n_rows) == 20
+
+
+@pytest.mark.parametrize("path", ["sparse"], indirect=True)
+@pytest.mark.parametrize("prepare", [pp.diffusion_coordinates, pp.anchors, tl.scdart])
+def test_preparation_says_that_it_needs_counts_in_memory(path, prepare):
+    with pytest.raises(ValueError, match=r"mod\['rna'\]\.X is on disk.*before the data are written"):
+        prepare(mudata.read_h5mu(path, backed="r"))
+
+
+def test_preparation_without_counts(path):
+    mdata = mudata.read_h5mu(path, backed="r")
+    for adata in mdata.mod.values():
+        adata.obsm["X_pca"] = np.random.default_rng(0).normal(size=(adata.n_obs, 5))
+    pp.diffusion_coordinates(mdata, use_rep={"rna": "X_pca", "atac": "X_pca"})
+    pp.anchors(mdata, pairs="obs_names", inferred=False)
+    train(mdata)
+    assert mdata.obsp["anchors"].nnz == 20
+
+
+@pytest.mark.parametrize("path", ["sparse"], indirect=True)
+def test_layers_of_backed_data_are_checked(path):
+    mdata = mudata.read_h5mu(path)
+    mdata["rna"].layers["scaled"] = -mdata["rna"].X
+    mdata.write(path)
+    with pytest.raises(ValueError, match=r"layers\['scaled'\] holds .* negative"):
+        SCDART.setup_mudata(mudata.read_h5mu(path, backed="r"), rna_layer="scaled")
