@@ -50,6 +50,18 @@ SWEEP = {
     "pair_weight": (0.1, 1.0),
     "expression_weight": (0.1, 10.0),
 }
+#: What the default is made of, each left out or put back to what was published.
+ABLATION = {
+    "without anchors": {"anchors": False},
+    "without pair loss": {"pair_weight": 0.0},
+    "without expression loss": {"expression_weight": 0.0},
+    "without diffusion loss": {"diffusion_weight": 0.0},
+    "t = 5, 10, 20": {"t": (5, 10, 20)},
+    "without MMD": {"mmd_weight": 0.0},
+    "published MMD": {"alignment_loss": "published"},
+    "without prior penalty": {"prior_weight": 0.0},
+    "published prior penalty": {"prior_penalty": "l1"},
+}
 
 
 @dataclass(frozen=True)
@@ -139,6 +151,19 @@ def experiments(data: Path) -> dict[str, Experiment]:
             METHODS,
             ("reversed", "pseudotime_transfer", "foscttm", "tau"),
             n_seeds=20,
+        ),
+        "ablation": Experiment(
+            "Ablation",
+            "What each ingredient of scdart gives: all others at their defaults.",
+            (reference_datasets(data)[0], tree("trifurcating", halves=True)),
+            {"scdart": METHODS["scdart"]}
+            | {name: replace(METHODS["scdart"], options=options) for name, options in ABLATION.items()}
+            | {"paper preset": METHODS["scdart-paper"]},
+            (
+                *("foscttm", "tau", "diffusion_rna", "diffusion_atac", "gene_pearson_median", "modality_mixing"),
+                "cpu_seconds",
+            ),
+            BY_METHOD,
         ),
         "sweep": Experiment(
             "Hyper-parameters",

@@ -81,7 +81,14 @@ class Embedding:
 
 
 def scdart(
-    train: MuData, cells: MuData, seed: int, *, preset: str = "default", t: list[int] | None = None, **module: Any
+    train: MuData,
+    cells: MuData,
+    seed: int,
+    *,
+    preset: str = "default",
+    t: list[int] | None = None,
+    anchors: bool = True,
+    **module: Any,
 ) -> Embedding:
     """The model of this package: its defaults, the paper's settings, or single options changed."""
     import scvi
@@ -91,7 +98,7 @@ def scdart(
     scvi.settings.seed = seed
     settings = model.PRESETS[preset]
     pp.diffusion_coordinates(train, t=t or settings.t, random_state=seed, **settings.diffusion)
-    model.SCDART.setup_mudata(train, anchors_key="anchors" if settings.anchors else None)
+    model.SCDART.setup_mudata(train, anchors_key="anchors" if anchors and settings.anchors else None)
     trained = model.SCDART(train, preset=preset, **module)
     trained.train(accelerator="cpu", enable_progress_bar=False)
     coordinates = {mod: trained.get_latent_representation(cells, modality=mod) for mod in MODS}

@@ -102,7 +102,7 @@ def _slot(
         kind, available, key = "X", {"X": adata.X}, "X"
     slot = f"mdata[{mod!r}].{kind}" + ("" if kind == "X" else f"[{key!r}]")
     if key not in available:
-        raise KeyError(f"{slot} does not exist: {kind} has {sorted(available)}.")
+        raise KeyError(f"{slot} does not exist: {kind} has {sorted(filter(None, available))}.")
     stored = available[key]
     if stored is None:
         raise ValueError(f"{slot} is empty: name a layer, or a slot of obsm.")
