@@ -28,7 +28,7 @@ class Run:
 def missing_requirement(method: Method, python: str = sys.executable) -> str:
     """Say why a method cannot run under an interpreter; empty if it can."""
     found = subprocess.run([python, "-c", f"import {method.requires}"], capture_output=True, text=True, check=False)
-    return "" if found.returncode == 0 else f"cannot import {method.requires}: {_last_line(found.stderr)}"
+    return "" if found.returncode == 0 else f"cannot import {method.requires}: {last_line(found.stderr)}"
 
 
 def run(method: Method, files: dict[str, Path], seed: int, folder: Path, python: str, timeout: float) -> Run:
@@ -51,12 +51,12 @@ def run(method: Method, files: dict[str, Path], seed: int, folder: Path, python:
         except subprocess.TimeoutExpired:
             return Run(cells, failure=f"stopped after {timeout:.0f} s")
     if ended.returncode:
-        return Run(cells, failure=_last_line((folder / "log.txt").read_text()) or f"ended with code {ended.returncode}")
+        return Run(cells, failure=last_line((folder / "log.txt").read_text()) or f"ended with code {ended.returncode}")
     report = json.loads((folder / "report.json").read_text())
     embedding = Embedding.load(folder / "embedding.npz")
     (folder / "embedding.npz").unlink()  # with predicted expression, it can take gigabytes
     return Run(cells, embedding, report)
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -1,0 +1,240 @@
+"""Tables, growth and the page of benchmarks/scaling.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from _reference import N_EPOCHS, STEPS_PER_EPOCH
+
+from scdart.model import PRESETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STAGES = ["prior", "coordinates", "anchors", "set-up", "step", "embedding"]
+N_STEPS = PRESETS["default"].n_steps
+N_REFERENCE_STEPS = N_EPOCHS * STEPS_PER_EPOCH
+TOTAL = f"total, {N_STEPS} steps"
+STEP, SAME = "step of 256 cells", "coordinates of the same distances"
+OURS, PUBLISHED = "#2a7fb8", "black"
+
+
+def growth_exponent(sizes: np.ndarray, costs: np.ndarray) -> float:
+    """Exponent p of the power law cost = c * size^p that fits best, by least squares of logarithms."""
+    if len(sizes) < 2:
+        return np.nan
+    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
+
+
+def wide(results: pd.DataFrame, axis: str, column: str = "seconds") -> pd.DataFrame:
+    """Sizes along an axis x stages of scdart."""
+    values = results.pivot_table(index=axis, columns="stage", values=column, sort=True)
+    values = values.reindex(columns=STAGES)
+    if column == "seconds":
+        values[TOTAL] = values.drop(columns="step").sum(axis=1) + N_STEPS * values["step"]
+    return values
+
+
+def shown(values: pd.DataFrame) -> pd.DataFrame:
+    """Numbers as text, three digits of each."""
+    text = values.map(lambda value: f"{value:.3g}")
+    text.index = pd.Index([f"{size:,}" for size in values.index], name=values.index.name)
+    return text
+
+
+def with_growth(values: pd.DataFrame) -> pd.DataFrame:
+    """Add the exponents of growth over all sizes, and from the second largest to the largest."""
+    text = shown(values)
+    for name, part in (("exponent", values), ("exponent, last two", values.iloc[-2:])):
+        if len(part) > 1:
+            text.loc[name] = [f"{growth_exponent(part.index.to_numpy(float), part[s].to_numpy()):.2f}" for s in values]
+    return shown
+
+
+def page(
+    results: pd.DataFrame, usual_peaks: int, left_out: dict[str, str], machine: str, note: str, command: str
+) -> str:
+    ours = results[results["task"] == "scdart"]
+    by_cells = ours[ours["peaks"] == usual_peaks]
+    n_cells = ours.groupby("cells")["peaks"].nunique().idxmax() if len(ours) else 0
+    by_peaks = ours[ours["cells"] == n_cells]
+    parts = [
+        f"""# Scaling
+
+Time and memory of scdart against the number of cells and of peaks, beside an own implementation of the published
+algorithm {{cite:p}}`Zhang2022`: dense powers of transition matrices, dense counts and layers, the penalty of all peaks
+times all genes at every step. Numbers of cells are those of each modality. The data are made for this purpose: cells
+on a tree that branches once, {results["genes"].max():,.0f} genes of which a cell expresses 20%, and peaks of which
+a cell has 2% open.
+
+This page is written by
+
+```bash
+{command}
+```
+
+on this machine: {machine}. Times are CPU seconds, which other users of a machine hardly change: with one
+thread, what a stage takes on a core of its own. {note}
+
+![Seconds and memory against the numbers of cells and peaks](../_static/scaling.png)
+
+*Blue: scdart. Black: the published algorithm. Crosses: peaks varied at {n_cells:,} cells.*
+"""
+    ]
+    if len(by_cells):
+        parts.append(
+            f"""## Cells
+
+CPU seconds at {usual_peaks:,} peaks. A step takes 128 cells of each modality, and training {N_STEPS} of them whatever
+the number of cells; set-up is registration and what the networks start from. Each size runs in a process of its own.
+The exponents are slopes of log seconds against log cells: 1 is linear. Small sizes cost a constant, which
+lowers them, so that the last two sizes stand apart.
+
+{with_growth(wide(by_cells, "cells")).to_markdown(disable_numparse=True)}
+
+Peak memory in GiB during each stage, of the whole process with all libraries and the counts:
+
+{shown(wide(by_cells, "cells", "gib")).to_markdown(disable_numparse=True)}
+"""
+        )
+    if by_peaks["peaks"].nunique() > 1:
+        parts.append(
+            f"""## Peaks
+
+CPU seconds at {n_cells:,} cells.
+
+{with_growth(wide(by_peaks, "peaks")).to_markdown(disable_numparse=True)}
+
+Peak memory in GiB:
+
+{shown(wide(by_peaks, "peaks", "gib")).to_markdown(disable_numparse=True)}
+"""
+        )
+    parts.append(_comparison(results))
+    if left_out:
+        listed = "\n".join(f"- {job}{': ' + why if why else ''}" for job, why in left_out.items())
+        parts.append(f"## Not measured\n\nPlanned, but left out of this run or failed:\n\n{listed}\n")
+    return "\n".join(part for part in parts if part)
+
+
+def _comparison(results: pd.DataFrame) -> str:
+    distances = _seconds(results, "reference distances", "distances", "cells")
+    steps = _seconds(results, "reference step", STEP, "peaks")
+    if distances.empty and steps.empty:
+        return ""
+    parts = ["## Beside the published algorithm\n"]
+    if len(distances):
+        same = results[results["stage"] == SAME].set_index("cells")
+        rows = {
+            f"{n:,}": {
+                "dense distances, s": f"{seconds:.3g}",
+                "coordinates, s": f"{same['seconds'][n]:.3g}",
+                "times faster": f"{seconds / same['seconds'][n]:.0f}",
+                "error of the distances": f"{same['error'][n]:.1e}",
+            }
+            for n, seconds in distances.items()
+        }
+        exponent = growth_exponent(distances.index.to_numpy(float), distances.to_numpy())
+        grown = "" if np.isnan(exponent) else f" The dense ones grow with exponent {exponent:.2f}."
+        parts.append(
+            f"""Diffusion distances of both modalities at t = 30, 50 and 70, from the same features, by number of
+cells. The error is relative, in Frobenius norm.{grown}
+
+{pd.DataFrame(rows).T.to_markdown(disable_numparse=True)}
+"""
+        )
+    if len(steps):
+        ours = _seconds(results, "scdart", STEP, "peaks", reduce="min")
+        rows = {
+            f"{n:,}": {
+                "published, s": f"{seconds:.3g}",
+                "scdart, s": f"{ours[n]:.3g}" if n in ours else "",
+                "times faster": f"{seconds / ours[n]:.0f}" if n in ours else "",
+                "published, GiB": f"{_gib(results, n):.1f}",
+            }
+            for n, seconds in steps.items()
+        }
+        parts.append(
+            f"""A step of 256 cells of each modality, by number of peaks:
+
+{pd.DataFrame(rows).T.to_markdown(disable_numparse=True)}
+"""
+        )
+    if len(distances) > 1 and len(steps):
+        parts.append(_end_to_end(results, distances, steps))
+    return "\n".join(parts)
+
+
+def _end_to_end(results: pd.DataFrame, distances: pd.Series, steps: pd.Series) -> str:
+    """Whole runs; what the reference takes where it was not run follows its own growth."""
+    rows = {}
+    largest = distances.index.max()
+    exponent = growth_exponent(distances.index.to_numpy(float), distances.to_numpy())
+    ours = results[results["task"] == "scdart"]
+    for (n_cells, n_peaks), one in ours.groupby(["cells", "peaks"]):
+        if n_peaks not in steps:
+            continue
+        dense = distances[n_cells] if n_cells in distances else distances[largest] * (n_cells / largest) ** exponent
+        published = dense + N_REFERENCE_STEPS * steps[n_peaks]
+        total = wide(one, "cells")[TOTAL].iloc[0]
+        rows[f"{n_cells:,} cells, {n_peaks:,} peaks"] = {
+            "published, h": f"{published / 3600:.3g}",
+            "of it distances, h": f"{dense / 3600:.3g}",
+            "scdart, min": f"{total / 60:.3g}",
+            "times faster": f"{published / total:.0f}",
+        }
+    if not rows:
+        return ""
+    return f"""From counts to latent space. The published algorithm was not run to its end: this is what its stages add
+up to, its distances (beyond {largest:,} cells extrapolated by their exponent) and {N_REFERENCE_STEPS:,} steps, which
+are {N_EPOCHS} epochs of {STEPS_PER_EPOCH}. That is a lower bound, since its minibatches are a quarter of all cells and
+not 256.
+
+{pd.DataFrame(rows).T.to_markdown(disable_numparse=True)}
+"""
+
+
+def _seconds(results: pd.DataFrame, task: str, stage: str, axis: str, reduce: str = "median") -> pd.Series:
+    chosen = results[(results["task"] == task) & (results["stage"] == stage)]
+    return chosen.groupby(axis)["seconds"].agg(reduce)
+
+
+def _gib(results: pd.DataFrame, n_peaks: int) -> float:
+    return results[(results["task"] == "reference step") & (results["peaks"] == n_peaks)]["gib"].max()
+
+
+def draw(results: pd.DataFrame, usual_peaks: int, path: Path) -> None:
+    ours = results[results["task"] == "scdart"]
+    by_cells = ours[ours["peaks"] == usual_peaks]
+    n_cells = ours.groupby("cells")["peaks"].nunique().idxmax() if len(ours) else 0
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    styles = dict(zip([*STAGES[:4], "embedding"], ("o", "s", "^", "v", "D"), strict=True))
+    for stage, marker in styles.items():
+        seconds = _seconds(by_cells, "scdart", stage, "cells")
+        left.plot(seconds.index, seconds, marker=marker, color=OURS, label=stage, linewidth=1, markersize=5)
+    total = wide(by_cells, "cells")[TOTAL] if len(by_cells) else pd.Series(dtype=float)
+    left.plot(total.index, total, color=OURS, linewidth=3, alpha=0.5, label=TOTAL)
+    dense = _seconds(results, "reference distances", "distances", "cells")
+    left.plot(dense.index, dense, marker="o", color=PUBLISHED, label="published: distances")
+    left.set(xlabel="cells of each modality", ylabel="CPU seconds")
+    for task, color, name in (("scdart", OURS, "scdart"), ("reference step", PUBLISHED, "published")):
+        steps = _seconds(results, task, STEP, "peaks", reduce="min")
+        middle.plot(steps.index, steps, marker="o", color=color, label=name)
+    middle.set(xlabel="peaks", ylabel="CPU seconds of a step of 256 cells")
+    memory = by_cells.groupby("cells")["gib"].max()
+    right.plot(memory.index, memory, marker="o", color=OURS, label=f"scdart, {usual_peaks:,} peaks")
+    others = ours[(ours["cells"] == n_cells) & (ours["peaks"] != usual_peaks)].groupby("peaks")["gib"].max()
+    right.scatter([n_cells] * len(others), others, marker="x", color=OURS)
+    dense = results[results["stage"] == "distances"].groupby("cells")["gib"].max()
+    right.plot(dense.index, dense, marker="o", color=PUBLISHED, label="published: distances")
+    right.set(xlabel="cells of each modality", ylabel="peak memory, GiB")
+    for axis in (left, middle, right):
+        if np.isfinite(axis.dataLim.get_points()).all():
+            axis.set(xscale="log", yscale="log")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,0 +1,175 @@
+"""One measurement of benchmarks/scaling.py, in a process of its own: time and memory of each stage, as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+import warnings
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scvi
+import torch
+from _reference import TIMES, Reference, diffusion_distances, optimizer
+from _synthetic import annotation, unpaired
+from _worker import peak_memory
+from lightning.pytorch import Callback
+from scipy.spatial.distance import pdist, squareform
+from sklearn.preprocessing import normalize
+
+import scdart
+from scdart.model import SCDART
+from scdart.pp._features import log_normalize, lsi, pca, tfidf
+from scdart.pp._kernel import alpha_decay_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mudata import MuData
+
+#: Cells of each modality in a step that is compared with the reference's.
+BATCH_SIZE = 256
+N_STEPS, N_WARM_UP = 20, 3
+N_REFERENCE_STEPS, N_REFERENCE_WARM_UP = 2, 1
+
+
+def clocks() -> np.ndarray:
+    """CPU seconds of this process, which other users of the machine do not change, and seconds on the wall."""
+    return np.array([time.process_time(), time.perf_counter()])
+
+
+class Stages:
+    """CPU seconds, seconds on the wall, and peak memory in GiB of stages, by name."""
+
+    def __init__(self) -> None:
+        self.measured: dict[str, dict[str, float]] = {}
+
+    @contextmanager
+    def __call__(self, name: str, durations: Callable[[], np.ndarray] | None = None) -> Iterator[None]:
+        """Measure what is done within; `durations`, if given, replaces its own."""
+        with suppress(OSError):  # not Linux: the peak of all stages so far
+            Path("/proc/self/clear_refs").write_text("5")
+        start = clocks()
+        yield
+        seconds, wall = durations() if durations else clocks() - start
+        self.measured[name] = {"seconds": seconds, "wall": wall, "gib": peak_memory()}
+
+
+class StepTimer(Callback):
+    """Median time from the beginning of one step to that of the next, loading of the minibatch included."""
+
+    def __init__(self) -> None:
+        self.starts: list[np.ndarray] = []
+
+    def on_train_batch_start(self, *_: object) -> None:
+        self.starts.append(clocks())
+
+    def durations(self) -> np.ndarray:
+        return np.median(np.diff(self.starts, axis=0)[N_WARM_UP:], axis=0)
+
+
+def measure_scdart(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
+    mdata, stages = unpaired(n_cells, n_peaks, n_genes), Stages()
+    with stages("prior"):
+        scdart.pp.gene_activity(mdata, annotation(n_genes))
+    with stages("coordinates"):
+        scdart.pp.diffusion_coordinates(mdata)
+    with stages("anchors"):
+        scdart.pp.anchors(mdata)
+    with stages("set-up"):
+        SCDART.setup_mudata(mdata)
+        model = SCDART(mdata)
+    for name, batch_size in (("step", None), ("step of 256 cells", BATCH_SIZE)):
+        timer = StepTimer()
+        with stages(name, timer.durations):
+            # One epoch may have fewer steps than are to be timed.
+            model.train(
+                max_epochs=N_STEPS,
+                max_steps=N_STEPS + N_WARM_UP + 1,
+                batch_size=batch_size,
+                accelerator="cpu",
+                enable_progress_bar=False,
+                callbacks=[timer],
+            )
+    with stages("embedding"):
+        model.get_latent_representation()
+    return stages.measured
+
+
+def measure_reference_distances(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
+    """Dense distances of both modalities, and the coordinates that replace them, from the same features."""
+    mdata, stages = unpaired(n_cells, n_peaks, n_genes), Stages()
+    mdata["rna"].obsm["features"] = pca(log_normalize(mdata["rna"].X))
+    mdata["atac"].obsm["features"] = lsi(tfidf(mdata["atac"].X))
+    with stages("distances"):
+        dense = {
+            mod: diffusion_distances(_transitions(adata.obsm["features"]), potential=False)
+            for mod, adata in mdata.mod.items()
+        }
+    with stages("coordinates of the same distances"):
+        scdart.pp.diffusion_coordinates(mdata, t=TIMES, use_rep=dict.fromkeys(dense, "features"))
+    errors = [relative_error(mdata, mod, distances) for mod, distances in dense.items()]
+    stages.measured["coordinates of the same distances"]["error"] = max(errors)
+    return stages.measured
+
+
+def measure_reference_step(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
+    mdata, stages = unpaired(n_cells, n_peaks, n_genes), Stages()
+    scdart.pp.gene_activity(mdata, annotation(n_genes))
+    prior = torch.as_tensor(mdata["atac"].varm["gene_activity"].toarray())
+    rna = torch.as_tensor(log_normalize(mdata["rna"].X, 100).toarray())
+    atac = torch.as_tensor(mdata["atac"].X.toarray())
+    # What the distances are does not change the time of a step.
+    distances = torch.as_tensor(squareform(pdist(rna[:, :10].numpy() + np.arange(n_cells)[:, None])), dtype=rna.dtype)
+    model = Reference(prior)
+    del prior
+    adam = optimizer(model)
+    rng, durations = np.random.default_rng(0), []
+    with stages("step of 256 cells", lambda: np.median(durations[N_REFERENCE_WARM_UP:], axis=0)):
+        for _ in range(N_REFERENCE_WARM_UP + N_REFERENCE_STEPS):
+            start = clocks()
+            rows = rng.permutation(n_cells)[:BATCH_SIZE]
+            block = distances[rows][:, rows]
+            adam.zero_grad()
+            model(rna[rows], atac[rows], block, block).backward()
+            adam.step()
+            durations.append(clocks() - start)
+    return stages.measured
+
+
+def relative_error(mdata: MuData, mod: str, dense: np.ndarray) -> float:
+    """Error of the distances of coordinates against dense ones, in Frobenius norm, both scaled to unit norm."""
+    blocks = np.split(mdata[mod].obsm["X_diffusion_coordinates"].astype(float), len(TIMES), axis=1)
+    distances = sum(_unit(squareform(pdist(block))) for block in blocks) / len(TIMES)
+    return float(np.linalg.norm(distances - dense) / np.linalg.norm(dense))
+
+
+def _unit(distances: np.ndarray) -> np.ndarray:
+    return distances / np.linalg.norm(distances)
+
+
+def _transitions(features: np.ndarray) -> np.ndarray:
+    return normalize(alpha_decay_kernel(features), norm="l1").toarray()
+
+
+TASKS = {
+    "scdart": measure_scdart,
+    "reference distances": measure_reference_distances,
+    "reference step": measure_reference_step,
+}
+
+
+def main(task: str, *sizes: str) -> None:
+    warnings.simplefilter("ignore")
+    for name in ("lightning.pytorch", "lightning.fabric", "scvi"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    scvi.settings.seed = 0
+    sys.stdout.write("\n" + json.dumps(TASKS[task](*map(int, sizes))) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,150 @@
+"""Measure how time and memory grow with cells and peaks, beside the published algorithm: a page and its figure.
+
+python benchmarks/scaling.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+from _runner import last_line
+from _scaling_report import draw, page
+from _synthetic import N_GENES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STAGES = Path(__file__).with_name("_stages.py")
+COLUMNS = ["task", "cells", "peaks", "genes", "stage", "seconds", "wall", "gib", "error"]
+#: Cells whose minibatches a step of the reference takes: it does not depend on how many others there are.
+STEP_CELLS = 512
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Sizes to measure: all numbers of cells at `peaks[1]` peaks, all numbers of peaks at `cells[2]` cells."""
+
+    cells: tuple[int, ...] = (1_000, 3_000, 10_000, 30_000, 100_000)
+    peaks: tuple[int, ...] = (10_000, 50_000, 200_000)
+    genes: int = N_GENES
+    #: Beyond, dense distances take hours and dense layers more memory than a laptop has.
+    reference_cells: int = 3_000
+    reference_peaks: int = 50_000
+
+    def jobs(self) -> list[Job]:
+        """All measurements, those of least work first."""
+        usual_cells, usual_peaks = self.cells[min(2, len(self.cells) - 1)], self.peaks[1]
+        sizes = {(n, usual_peaks) for n in self.cells} | {(usual_cells, n) for n in self.peaks}
+        jobs = [Job("scdart", *size, self.genes) for size in sizes]
+        jobs += [
+            Job("reference distances", n, self.peaks[0], self.genes) for n in self.cells if n <= self.reference_cells
+        ]
+        jobs += [Job("reference step", STEP_CELLS, n, self.genes) for n in self.peaks if n <= self.reference_peaks]
+        return sorted(jobs, key=Job.work)
+
+
+QUICK = Grid((300, 1_000, 3_000), (1_000, 3_000, 10_000), 500, reference_cells=1_000, reference_peaks=10_000)
+
+
+@dataclass(frozen=True)
+class Job:
+    task: str
+    cells: int
+    peaks: int
+    genes: int
+
+    def work(self) -> float:
+        """Rough order of cost."""
+        return {
+            "scdart": 1e3 * self.cells + self.cells * self.peaks / 50,
+            "reference distances": self.cells**3 / 500,
+            "reference step": 200 * self.peaks,
+        }[self.task]
+
+    def measure(self, timeout: float) -> pd.DataFrame:
+        """Seconds and peak memory of every stage."""
+        ended = subprocess.run(
+            [sys.executable, str(STAGES), *map(str, astuple(self))],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if ended.returncode:
+            raise RuntimeError(last_line(ended.stderr) or f"ended with code {ended.returncode}")
+        measured = json.loads(last_line(ended.stdout))
+        keys = {"task": self.task, "cells": self.cells, "peaks": self.peaks, "genes": self.genes}
+        return pd.DataFrame([keys | {"stage": stage} | values for stage, values in measured.items()], columns=COLUMNS)
+
+    def is_in(self, results: pd.DataFrame) -> bool:
+        return (results[["task", "cells", "peaks", "genes"]] == astuple(self)).all(axis=1).any()
+
+    def __str__(self) -> str:
+        return f"{self.task}, {self.cells:,} cells, {self.peaks:,} peaks"
+
+
+def run(jobs: Iterable[Job], results: pd.DataFrame, timeout: float) -> Iterator[tuple[pd.DataFrame, dict[Job, str]]]:
+    """Measure what is not among the results; after each, yield all of them and why others have failed."""
+    failures: dict[Job, str] = {}
+    if len(results):
+        yield results, failures
+    for job in jobs:
+        if job.is_in(results):
+            continue
+        try:
+            measured = job.measure(timeout)
+            results = pd.concat([results, measured], ignore_index=True) if len(results) else measured
+            print(measured[COLUMNS[4:]].to_string(index=False), flush=True)
+        except subprocess.TimeoutExpired:
+            failures[job] = f"stopped after {timeout:.0f} s"
+        except RuntimeError as error:
+            failures[job] = str(error)
+        print(f"{job}: {failures.get(job, 'done')}", flush=True)
+        yield results, failures
+
+
+def machine() -> str:
+    threads = os.environ.get("OMP_NUM_THREADS", "as many as there are")
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, threads: {threads}"
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, which take minutes.")] = False,
+    max_cells: Annotated[int | None, typer.Option(min=1, help="Leave out larger numbers of cells.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Leave out other tasks.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a measurement is stopped.")] = 7_200,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what the results hold, measure the rest.")] = False,
+    note: Annotated[str, typer.Option(help="What a reader should know about the machine.")] = "",
+    results: Annotated[Path, typer.Option(help="Folder of the results.")] = REPOSITORY / "benchmarks" / "results",
+    docs: Annotated[Path | None, typer.Option(help="Folder of the documentation.")] = None,
+) -> None:
+    """Write scaling.csv, docs/benchmarks/scaling.md and docs/_static/scaling.png, after every measurement."""
+    grid = QUICK if quick else Grid()
+    # What was only tried does not belong into the documentation.
+    docs = docs or (results if quick else REPOSITORY / "docs")
+    table = results / "scaling.csv"
+    previous = pd.read_csv(table) if resume and table.exists() else pd.DataFrame(columns=COLUMNS)
+    jobs = [job for job in grid.jobs() if (not only or job.task in only) and job.cells <= (max_cells or np.inf)]
+    for folder in (results, docs / "_static", docs / "benchmarks"):
+        folder.mkdir(parents=True, exist_ok=True)
+    for measured, failures in run(jobs, previous, timeout):
+        measured.to_csv(table, index=False)
+        left_out = {str(job): failures.get(job, "") for job in grid.jobs() if not job.is_in(measured)}
+        draw(measured, grid.peaks[1], docs / "_static" / "scaling.png")
+        text = page(measured, grid.peaks[1], left_out, machine(), note, command="python benchmarks/scaling.py")
+        (docs / "benchmarks" / "scaling.md").write_text(text)
+
+
+if __name__ == "__main__":
+    typer.run(main)
