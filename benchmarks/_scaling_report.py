@@ -51,7 +51,7 @@ def with_growth(values: pd.DataFrame) -> pd.DataFrame:
     for name, part in (("exponent", values), ("exponent, last two", values.iloc[-2:])):
         if len(part) > 1:
             text.loc[name] = [f"{growth_exponent(part.index.to_numpy(float), part[s].to_numpy()):.2f}" for s in values]
-    return shown
+    return text
 
 
 def page(

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+
+import _reference
+import _stages
+import _synthetic
+import numpy as np
+import pandas as pd
+import pytest
+import scaling
+import torch
+from _scaling_report import TOTAL, draw, growth_exponent, page, wide, with_growth
+from scipy import sparse
+
+import scdart
+from scdart.module._losses import diffusion_kl, mmd_published
+from scdart.module._prior_penalty import prior_l1
+from scdart.module._sparse import PriorLinks
+
+TINY = scaling.Grid((60, 120), (200, 400), 100, reference_cells=60, reference_peaks=200)
+
+
+@pytest.fixture(scope="module")
+def mdata():
+    return _synthetic.unpaired(500, 4_000, 300)
+
+
+def test_density_of_synthetic_data(mdata):
+    for mod, share in (("atac", 0.02), ("rna", 0.2)):
+        counts = mdata[mod].X
+        assert sparse.isspmatrix_csr(counts)
+        assert counts.nnz / np.prod(counts.shape) == pytest.approx(share, rel=0.05)
+        assert counts.getnnz(axis=1).min() > 0
+    assert set(mdata["atac"].X.data) == {1}
+
+
+def test_synthetic_cells_follow_the_tree_and_peaks_their_genes(mdata):
+    mdata = mdata.copy()
+    scdart.pp.gene_activity(mdata, _synthetic.annotation(300))
+    assert mdata["atac"].varm["gene_activity"].nnz == 4_000
+    scdart.pp.anchors(mdata)
+    rna, atac = (mdata[mod].obs["pseudotime"].to_numpy() for mod in ("rna", "atac"))
+    weights = sparse.csr_matrix(mdata.obsp["anchors"])[:500, 500:]
+    carried = (weights.T @ rna) / np.asarray(weights.sum(axis=0)).ravel()
+    assert np.corrcoef(carried, atac)[0, 1] > 0.9
+
+
+def test_programs_are_active_where_cells_are():
+    branch, time = np.array([0, 1, 2]), np.array([0.5, 1.5, 1.5])
+    activity = _synthetic.program_activity(branch, time).reshape(3, 3, -1)
+    np.testing.assert_allclose(activity.sum(axis=(1, 2)), 1)
+    np.testing.assert_array_equal(activity.sum(axis=2).argmax(axis=1), branch)
+
+
+def test_dense_distances_are_those_of_the_coordinates():
+    measured = _stages.measure_reference_distances(150, 600, 100)
+    assert measured["coordinates of the same distances"]["error"] < 1e-4
+    assert all(one["seconds"] > 0 and one["gib"] > 0 for one in measured.values())
+
+
+def test_dense_distances_by_hand():
+    transitions = np.array([[0.5, 0.5, 0.0], [0.25, 0.5, 0.25], [0.0, 0.5, 0.5]])
+    rows = transitions @ transitions
+    expected = np.linalg.norm(rows[:, None] - rows[None], axis=2)
+    found = _reference.diffusion_distances(transitions, (2,), potential=False)
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected))
+
+
+def test_reference_losses_are_the_published_ones():
+    torch.manual_seed(0)
+    prior = torch.zeros(6, 4)
+    prior[:4] = torch.eye(4)
+    model = _reference.Reference(prior)
+    weights = [layer.weight for layer in model.gene_activity if isinstance(layer, torch.nn.Linear)]
+    assert [tuple(weight.shape) for weight in weights] == [(1024, 6), (512, 1024), (4, 512)]
+    links = PriorLinks(6, 4, n_links=4)
+    links.set_prior(sparse.csr_matrix(prior.numpy()))
+    torch.testing.assert_close(model.prior_penalty(), prior_l1(weights, links))
+    x, y = torch.randn(2, 20, 8).unbind()
+    distances = torch.cdist(y, y)
+    torch.testing.assert_close(_reference.mmd(x, y), mmd_published(x, y))
+    torch.testing.assert_close(
+        _reference.distance_loss(x, distances), diffusion_kl(x, distances, squared=True), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_exponent_of_known_growth():
+    sizes = np.array([1e3, 1e4, 1e5])
+    assert growth_exponent(sizes, 3e-6 * sizes**1.3) == pytest.approx(1.3)
+    assert np.isnan(growth_exponent(sizes[:1], sizes[:1]))
+
+
+def made_up_results():
+    rows = [
+        {"task": "scdart", "cells": cells, "peaks": 400, "stage": stage, "seconds": cells / 100, "gib": 1.0}
+        for cells in (60, 120)
+        for stage in ("prior", "coordinates", "anchors", "set-up", "step", "step of 256 cells", "embedding")
+    ]
+    rows += [
+        {"task": "reference distances", "cells": 60, "peaks": 200, "stage": stage, "seconds": seconds, "gib": 1.0}
+        | {"error": 1e-5}
+        for stage, seconds in (("distances", 8.0), ("coordinates of the same distances", 2.0))
+    ]
+    return pd.DataFrame(rows, columns=scaling.COLUMNS).assign(genes=100)
+
+
+def test_totals_and_growth():
+    times = wide(made_up_results().query("task == 'scdart'"), "cells")
+    np.testing.assert_allclose(times[TOTAL], [0.6 * 5 + 400 * 0.6, 1.2 * 5 + 400 * 1.2])
+    assert (with_growth(times).loc["exponent"] == "1.00").all()
+
+
+def test_page_and_figure_say_what_was_left_out(tmp_path):
+    results = made_up_results()
+    text = page(results, 400, {"scdart, 9 cells": "stopped after 3 s"}, "a machine", "Shared.", "the command")
+    for expected in ("a machine", "Shared.", "the command", "- scdart, 9 cells: stopped after 3 s", "| 60 ", "1.0e-05"):
+        assert expected in text
+    for part in (results, results.iloc[-2:]):
+        draw(part, 400, tmp_path / "figure.png")
+        assert (tmp_path / "figure.png").stat().st_size > 10_000
+        (tmp_path / "figure.png").unlink()
+
+
+def test_sizes_in_order_of_work():
+    jobs = scaling.Grid().jobs()
+    assert jobs == sorted(jobs, key=scaling.Job.work)
+    assert len(set(jobs)) == len(jobs)
+    assert {job.cells for job in jobs if job.task == "scdart"} == {1_000, 3_000, 10_000, 30_000, 100_000}
+    assert {job.peaks for job in jobs if job.task == "scdart" and job.cells == 10_000} == {10_000, 50_000, 200_000}
+    assert max(job.cells for job in jobs if job.task == "reference distances") == 3_000
+
+
+def test_run_keeps_what_is_measured_and_reports_failures(monkeypatch):
+    def answer(self, timeout):
+        if self.task != "scdart":
+            raise RuntimeError("no memory")
+        keys = {"task": self.task, "cells": self.cells, "peaks": self.peaks, "genes": self.genes}
+        return pd.DataFrame([keys | {"stage": "prior", "seconds": 1.0}], columns=scaling.COLUMNS)
+
+    monkeypatch.setattr(scaling.Job, "measure", answer)
+    *_, (results, failures) = scaling.run(TINY.jobs(), pd.DataFrame(columns=scaling.COLUMNS), timeout=1)
+    assert set(results["cells"]) == {60, 120}
+    assert set(failures.values()) == {"no memory"}
+    again = list(scaling.run([job for job in TINY.jobs() if job.task == "scdart"], results, timeout=1))
+    assert len(again) == 1
+    assert again[0][0].equals(results)
+
+
+@pytest.mark.parametrize("task", ["scdart", "reference step"])
+def test_stages_are_measured(task, capsys):
+    _stages.main(task, "300", "400", "100")
+    measured = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert set(measured) >= {"step of 256 cells"}
+    assert all(one["seconds"] > 0 and one["wall"] > 0 and one["gib"] > 0 for one in measured.values())
