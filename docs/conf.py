@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import shutil
 import sys
 from datetime import date
 from importlib.metadata import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sphinx.pycode import ModuleAnalyzer
@@ -86,11 +88,28 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are kept with their outputs
 nb_ipywidgets_js = {}
 
+
+def copy_tutorials() -> None:
+    """Bring the notebooks in. Not by a link, which Sphinx resolves: it would not find the documents they refer to."""
+    docs = Path(__file__).parent
+    shutil.rmtree(docs / "tutorials", ignore_errors=True)
+    shutil.copytree(docs.parent / "tutorials", docs / "tutorials", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    for path in (docs / "tutorials").glob("*.ipynb"):  # their references to the site hold on GitHub and in Jupyter
+        path.write_text(path.read_text(encoding="utf-8").replace("](../docs/", "](../"), encoding="utf-8")
+
+
+copy_tutorials()
+
 # -- Look -------------------------------------------------------------------------------------------------------------
 html_theme = "sphinx_book_theme"
 html_title = project
+html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_context = {"default_mode": "auto"}
+toc_object_entries_show_parents = "hide"  # names of methods, without their class, fit into the margin
 html_theme_options = {
+    "logo": {"text": project},
     "use_download_button": False,
     "use_fullscreen_button": False,
     "home_page_in_toc": False,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,9 @@ from mudata import MuData
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from selenium.webdriver import Chrome
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +30,27 @@ def data_dir() -> Path:
     if not (folder / "snare_cortex.h5mu").is_file():
         pytest.skip(f"no data sets in {folder}: set SCDART_DATA to the folder that holds snare_cortex.h5mu")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Chrome]:
+    """Headless Chromium, driven by selenium; nothing is downloaded."""
+    try:
+        webdriver = importlib.import_module("selenium.webdriver")
+    except ImportError:
+        pytest.skip("selenium is not installed: pip install selenium")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no headless browser: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1200,1400"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield started
+    started.quit()
 
 
 @pytest.fixture(autouse=True)

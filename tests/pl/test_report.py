@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import re
-import shutil
 import sys
 import time
 from html.parser import HTMLParser
@@ -22,7 +20,6 @@ from scdart import metrics, pl, pp
 from scdart.model import SCDART
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from mudata import MuData
@@ -245,27 +242,6 @@ def test_bad_input(mdata, tmp_path):
     with pytest.raises(ValueError, match="train it first"):
         pl.report(mdata, SimpleNamespace(history=None, registry={"setup_args": {}}), tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
-    """Headless Chromium, driven by selenium; nothing is downloaded."""
-    try:
-        webdriver = importlib.import_module("selenium.webdriver")
-    except ImportError:
-        pytest.skip("selenium is not installed: pip install selenium")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no headless browser: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1200,1400"):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield started
-    started.quit()
 
 
 def opened(browser: Chrome, path: Path) -> None:
