@@ -27,9 +27,10 @@ from ._correspondence import (
 )
 from ._features import log_normalize, lsi, modality_counts, pca, tfidf
 from ._matching import counterpart_confidence
+from ._progress import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from anndata import AnnData
     from mudata import MuData
@@ -172,7 +173,8 @@ def anchors(
         prior = checked_prior(rna, atac, prior_key, rna_mod, atac_mod)
         _check_overlap(rna_counts, atac_counts, prior, rna_mod, atac_mod)
         evidence = Evidence(log_normalize(rna_counts), tfidf(atac_counts), prior, known)
-        found = _infer(evidence, n_components, n_neighbors, refine, seed)
+        with parts("Anchors", 3) as begin:
+            found = _infer(evidence, n_components, n_neighbors, refine, seed, begin)
     else:
         assert known is not None
         found = _known_only(known)
@@ -192,7 +194,12 @@ def anchors(
 
 
 def _infer(
-    evidence: Evidence, n_components: int, n_neighbors: int, refine: Literal["auto"] | bool, seed: int
+    evidence: Evidence,
+    n_components: int,
+    n_neighbors: int,
+    refine: Literal["auto"] | bool,
+    seed: int,
+    begin: Callable[[str], None],
 ) -> _Anchors:
     variants = {"auto": ["canonical", "refined"], True: ["refined"], False: ["canonical"]}[refine]
 
@@ -203,13 +210,16 @@ def _infer(
             canonical if name == "canonical" else refined_coordinates(part, canonical, *refinement) for name in names
         ]
 
+    begin(f"agreement of held-out genes, {' and '.join(variants)}")
     rng = np.random.default_rng(seed)
     scores = held_out_agreement(evidence, lambda part, rng: infer(part, variants, rng), n_neighbors, rng)
     agreement = dict(zip(variants, scores, strict=True))
     variant = max(agreement, key=lambda name: agreement[name].correlation)
     _report(variant, agreement)
+    begin(f"{variant} coordinates of {evidence.expression.shape[0]:,} RNA and {evidence.weights.shape[0]:,} ATAC cells")
     found = infer(evidence, [variant], rng)[0]
 
+    begin("partners and confidence")
     landmarks = draw_landmarks(evidence, rng)
     to_rna, to_atac = partners(found, landmarks, n_neighbors, evidence.known)
     own = {

@@ -19,6 +19,7 @@ from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
 from ._features import log_normalize, lsi, modality_counts, pca, tfidf
 from ._kernel import alpha_decay_kernel
 from ._principal import principal_coordinates
+from ._progress import parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -176,17 +177,21 @@ def diffusion_coordinates(
 
     seed = (settings.seed or 0) if random_state is None else random_state
     written = {}
-    for mod, values in inputs.items():
-        if mod in reps:
-            features = values
-        elif mod == rna_mod:
-            features = pca(log_normalize(values), n_pcs, random_state=seed)
-        else:
-            features = lsi(tfidf(values), n_pcs, random_state=seed)
-        transitions = _transitions(features, n_neighbors, seed, mod)
-        coordinates, description = _coordinates(features, transitions, times, n_components, potential, seed, mod)
-        source = {"use_rep": reps[mod]} if mod in reps else {"n_pcs": n_pcs}
-        written[mod] = coordinates, {**description, "n_neighbors": n_neighbors, **source}
+    with parts("Diffusion coordinates", 3 * len(inputs)) as begin:
+        for mod, values in inputs.items():
+            begin(f"components of {values.shape[0]:,} cells of {mod}")
+            if mod in reps:
+                features = values
+            elif mod == rna_mod:
+                features = pca(log_normalize(values), n_pcs, random_state=seed)
+            else:
+                features = lsi(tfidf(values), n_pcs, random_state=seed)
+            begin(f"graph of {mod}")
+            transitions = _transitions(features, n_neighbors, seed, mod)
+            begin(f"coordinates of {mod}")
+            coordinates, description = _coordinates(features, transitions, times, n_components, potential, seed, mod)
+            source = {"use_rep": reps[mod]} if mod in reps else {"n_pcs": n_pcs}
+            written[mod] = coordinates, {**description, "n_neighbors": n_neighbors, **source}
 
     target = mdata.copy() if copy else mdata
     for mod, (coordinates, description) in written.items():

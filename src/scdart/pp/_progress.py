@@ -1,0 +1,47 @@
+"""What a long preparation is doing: a line of the log for each part, or a bar where the log is not shown."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress
+from scvi import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def parts(title: str, n_parts: int) -> Iterator[Callable[[str], None]]:
+    """Follow a computation through its parts.
+
+    Parameters
+    ----------
+    title
+        What is computed.
+    n_parts
+        Number of its parts.
+
+    Yields
+    ------
+    Function to call at the beginning of each part, with its name.
+    """
+    console = Console(stderr=True)
+    # Lines of the log would tear a bar, and say the same.
+    shown = console.is_terminal and settings.verbosity <= logging.INFO and not logger.isEnabledFor(logging.INFO)
+    with Progress(console=console, transient=True, disable=not shown) as bar:
+        task = bar.add_task(title, total=n_parts)
+        n_begun = 0
+
+        def begin(name: str) -> None:
+            nonlocal n_begun
+            bar.update(task, completed=n_begun, description=f"{title}: {name}")
+            n_begun += 1
+            logger.info("%s (%d of %d): %s", title, n_begun, n_parts, name)
+
+        yield begin
