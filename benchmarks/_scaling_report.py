@@ -46,10 +46,10 @@ def shown(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_growth(values: pd.DataFrame) -> pd.DataFrame:
-    """Add the exponents of growth over all sizes, and from the second largest to the largest."""
+    """Add the exponents of growth over all sizes and, of more than two, from the second largest to the largest."""
     text = shown(values)
-    for name, part in (("exponent", values), ("exponent, last two", values.iloc[-2:])):
-        if len(part) > 1:
+    for name, part, least in (("exponent", values, 2), ("exponent, last two", values.iloc[-2:], 3)):
+        if len(values) >= least:
             text.loc[name] = [f"{growth_exponent(part.index.to_numpy(float), part[s].to_numpy()):.2f}" for s in values]
     return text
 
@@ -76,8 +76,8 @@ This page is written by
 {command}
 ```
 
-on this machine: {machine}. Times are CPU seconds, which other users of a machine hardly change: with one
-thread, what a stage takes on a core of its own. {note}
+on this machine: {machine}. Times are CPU seconds, which what else runs there hardly changes:
+with one thread, what a stage takes on a core of its own. {note}
 
 ![Seconds and memory against the numbers of cells and peaks](../_static/scaling.png)
 
@@ -147,7 +147,7 @@ cells. The error is relative, in Frobenius norm.{grown}
 """
         )
     if len(steps):
-        ours = _seconds(results, "scdart", STEP, "peaks", reduce="min")
+        ours = _seconds(results, "scdart", STEP, "peaks")
         rows = {
             f"{n:,}": {
                 "published, s": f"{seconds:.3g}",
@@ -197,9 +197,9 @@ not 256.
 """
 
 
-def _seconds(results: pd.DataFrame, task: str, stage: str, axis: str, reduce: str = "median") -> pd.Series:
+def _seconds(results: pd.DataFrame, task: str, stage: str, axis: str) -> pd.Series:
     chosen = results[(results["task"] == task) & (results["stage"] == stage)]
-    return chosen.groupby(axis)["seconds"].agg(reduce)
+    return chosen.groupby(axis)["seconds"].median()
 
 
 def _gib(results: pd.DataFrame, n_peaks: int) -> float:
@@ -221,7 +221,7 @@ def draw(results: pd.DataFrame, usual_peaks: int, path: Path) -> None:
     left.plot(dense.index, dense, marker="o", color=PUBLISHED, label="published: distances")
     left.set(xlabel="cells of each modality", ylabel="CPU seconds")
     for task, color, name in (("scdart", OURS, "scdart"), ("reference step", PUBLISHED, "published")):
-        steps = _seconds(results, task, STEP, "peaks", reduce="min")
+        steps = _seconds(results, task, STEP, "peaks")
         middle.plot(steps.index, steps, marker="o", color=color, label=name)
     middle.set(xlabel="peaks", ylabel="CPU seconds of a step of 256 cells")
     memory = by_cells.groupby("cells")["gib"].max()

@@ -1,6 +1,6 @@
 """Measure how time and memory grow with cells and peaks, beside the published algorithm: a page and its figure.
 
-python benchmarks/scaling.py
+OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python benchmarks/scaling.py
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = Path(__file__).with_name("_stages.py")
+#: CPU seconds of several threads would not be those of one.
+COMMAND = "OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python benchmarks/scaling.py"
 COLUMNS = ["task", "cells", "peaks", "genes", "stage", "seconds", "wall", "gib", "error"]
 #: Cells whose minibatches a step of the reference takes: it does not depend on how many others there are.
 STEP_CELLS = 512
@@ -142,7 +144,7 @@ def main(
         measured.to_csv(table, index=False)
         left_out = {str(job): failures.get(job, "") for job in grid.jobs() if not job.is_in(measured)}
         draw(measured, grid.peaks[1], docs / "_static" / "scaling.png")
-        text = page(measured, grid.peaks[1], left_out, machine(), note, command="python benchmarks/scaling.py")
+        text = page(measured, grid.peaks[1], left_out, machine(), note, command=COMMAND)
         (docs / "benchmarks" / "scaling.md").write_text(text)
 
 
