@@ -20,6 +20,8 @@ from scdart._constants import ATAC, RNA
 from ._constants import REGISTRY_KEYS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mudata import MuData
     from scvi.data import AnnDataManager
 
@@ -145,6 +147,17 @@ def modality_rows(mdata: MuData, modality: str) -> np.ndarray:
 def registered_names(registry: dict, key: str) -> pd.Index:
     """Names of the genes or peaks whose counts were registered under the key."""
     return pd.Index(registry["field_registries"][key]["state_registry"]["column_names"])
+
+
+def gene_columns(registry: dict, genes: Sequence[str] | None) -> np.ndarray:
+    """Columns of the registered RNA counts that hold the genes; all without genes."""
+    names = registered_names(registry, REGISTRY_KEYS.RNA)
+    if genes is None:
+        return np.arange(len(names))
+    unknown = [gene for gene in genes if gene not in names]
+    if unknown:
+        raise KeyError(f"genes not in the model: {unknown[:5]}{'...' if len(unknown) > 5 else ''}.")
+    return names.get_indexer(pd.Index(genes))
 
 
 def registered_anchors(manager: AnnDataManager) -> sparse.csr_matrix | None:

@@ -13,7 +13,7 @@ from scvi.model.base import BaseModelClass
 from scdart._constants import ATAC, RNA
 from scdart.data import REGISTRY_KEYS
 from scdart.data._dataset import sequential_loader
-from scdart.data._fields import modality_rows, registered_names
+from scdart.data._fields import gene_columns, modality_rows, registered_names
 
 from ._confidence import round_trip_confidence
 
@@ -103,10 +103,7 @@ class InferenceMixin(BaseModelClass):
         mdata = self._checked(mdata)
         modality = self._mods[ATAC]
         all_genes = registered_names(self.registry, REGISTRY_KEYS.RNA)
-        unknown = [] if genes is None else [gene for gene in genes if gene not in all_genes]
-        if unknown:
-            raise KeyError(f"genes not in the model: {unknown[:5]}{'...' if len(unknown) > 5 else ''}.")
-        columns = np.arange(len(all_genes)) if genes is None else all_genes.get_indexer(pd.Index(genes))
+        columns = gene_columns(self.registry, genes)
         rows = self._rows(mdata, modality, indices)
         parts = [
             self.module.predict_expression(tensors)[:, columns].cpu().numpy()

@@ -12,7 +12,7 @@ from scipy.stats import false_discovery_control
 from scvi.model.base import BaseModelClass
 
 from scdart.data import REGISTRY_KEYS
-from scdart.data._fields import registered_names
+from scdart.data._fields import gene_columns, registered_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,10 +104,7 @@ class LinksMixin(BaseModelClass):
         self._check_if_trained(warn=False)
         peak_names = registered_names(self.registry, REGISTRY_KEYS.ATAC)
         gene_names = registered_names(self.registry, REGISTRY_KEYS.RNA)
-        wanted = np.arange(len(gene_names)) if genes is None else gene_names.get_indexer(pd.Index(genes))
-        if (wanted < 0).any():
-            unknown = np.asarray(genes)[wanted < 0]
-            raise KeyError(f"genes not in the model: {list(unknown[:5])}{'...' if len(unknown) > 5 else ''}.")
+        wanted = gene_columns(self.registry, genes)
         if n_off_prior < 0:
             raise ValueError(f"n_off_prior={n_off_prior} must not be negative.")
 
