@@ -101,6 +101,38 @@ def test_heat_map_takes_what_changes_most(tested, tmp_path):
     assert pl.dynamic_heatmap(tested, key="two", trajectory="left", show=False).get_title().endswith("along left")
 
 
+def test_a_feature_is_drawn_along_the_trajectories_on_which_it_was_tested(tested):
+    mdata = tested.copy()
+    on_right = np.arange(80) % 2 == 0
+    mdata["rna"].layers["made"][:, 5] = 0
+    mdata["rna"].layers["made"][~on_right, 5] = np.random.default_rng(1).poisson(1 + 9 * np.linspace(0, 1, 40))
+    options = {"layer": "made", "size_factors": None, "family": "nb", "df": 2, "backbone": "order"}
+    tl.dynamic_features(mdata, trajectory=["left", "right"], features=["gene5", "gene0"], key_added="part", **options)
+    table = mdata["rna"].uns["part"].set_index("trajectory", append=True)
+    assert table.loc[("gene5", "right"), "status"] == "all zero"
+    ax = pl.dynamic_heatmap(mdata, ["gene0", "gene5"], key="part", trajectory="left", show=False)
+    assert ax.images[0].get_array().shape == (2, 101)
+    curves = tl.dynamic_curves(mdata, ["gene5", "gene0"], key="part", n_points=5)
+    assert curves["trajectory"].tolist() == ["left"] * 10 + ["right"] * 5
+    assert curves["feature"].tolist() == ["gene5"] * 5 + ["gene0"] * 10
+    first, second = pl.dynamic_features(mdata, ["gene5", "gene0"], key="part", show=False)
+    assert set(lines(first)) == {"left", "null"}
+    assert set(lines(second)) == {"left", "right", "null"}
+    assert {text.get_text() for text in first.get_legend().get_texts()} == {"left", "right", "null"}
+    with pytest.raises(ValueError, match="'gene5' has no curve, since it was not tested: all zero"):
+        pl.dynamic_heatmap(mdata, ["gene5"], key="part", trajectory="right", show=False)
+
+
+def test_branches_are_compared_by_feature_not_in_a_heat_map(tested):
+    mdata = tested.copy()
+    options = {"layer": "made", "size_factors": None, "family": "nb", "df": 2, "backbone": "order"}
+    tl.dynamic_features(mdata, between=("left", "right"), features=["gene0"], **options)
+    ax = pl.dynamic_features(mdata, "gene0", key="branch_features", show=False)
+    assert set(lines(ax)) == {"left", "right", "null"}
+    with pytest.raises(ValueError, match="compares branches"):
+        pl.dynamic_heatmap(mdata, key="branch_features", show=False)
+
+
 def test_bad_input(tested):
     with pytest.raises(ValueError, match="'gene3' has no curve.*all zero"):
         pl.dynamic_features(tested, "gene3", show=False)

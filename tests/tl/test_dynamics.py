@@ -324,6 +324,34 @@ def test_curves_are_around_the_truth_on_the_scale_of_the_values(family, time):
             np.testing.assert_allclose(curve["fit"], expected, atol=0.35)
 
 
+@pytest.mark.parametrize("family", ["poisson", "nb", "binomial"])
+def test_bands_are_narrow_where_no_cell_has_the_feature(family, time):
+    """A feature that is seen only late: of the first 40% of the cells, none has it."""
+    rng, truth = np.random.default_rng(5), np.exp(-(((time - 0.9) / 0.12) ** 2))[:, None] * np.ones(100)
+    mdata = make(family, np.zeros((500, 100)), time)
+    mdata["rna"].X = sparse.csr_matrix(draw(family, np.log(truth + 1e-12), rng).astype(np.float32))
+    table = result(mdata, family=family, size_factors=None)
+    tested = table.index[table["status"] == "tested"]
+    curves = dynamic_curves(mdata, tested, n_points=41)
+    closed = curves[curves["pseudotime"].between(np.quantile(time, 0.05), 0.4)]
+    assert closed["upper"].median() < 0.1
+    assert (closed["upper"] > 0.5).mean() < 0.05
+    assert (closed["lower"] < 0.01).all()
+    rate = np.exp(-(((curves["pseudotime"] - 0.9) / 0.12) ** 2))
+    expected = -np.expm1(-rate) if family == "binomial" else rate
+    assert curves["lower"].le(expected + 1e-3).mul(expected.le(curves["upper"])).mean() > 0.85
+
+
+def test_bands_are_narrow_where_all_cells_are_open(time):
+    opened = np.random.default_rng(6).random(500) < np.where(time < 0.4, 1, 0.2)
+    mdata = make("binomial", np.zeros((500, 1)), time)
+    mdata["rna"].X = sparse.csr_matrix(opened[:, None].astype(np.float32))
+    dynamic_features(mdata, family="binomial", size_factors=None)
+    curves = dynamic_curves(mdata, "gene0").set_index("pseudotime")
+    assert curves["lower"].loc[0.05:0.3].min() > 0.8
+    assert curves["upper"].loc[0.6:0.8].max() < 0.5
+
+
 def test_result_can_be_saved_and_curves_drawn_from_it(branched, tmp_path):
     dynamic_features(branched, trajectory=["A", "B"], covariates=["branch"])
     branched.write(tmp_path / "tested.h5mu")
@@ -396,3 +424,5 @@ def test_curves_need_a_result(mdata):
         dynamic_curves(mdata, "Sox2")
     with pytest.raises(KeyError, match="mod='atac'"):
         dynamic_curves(mdata, "gene1", mod="atac")
+    with pytest.raises(KeyError, match="trajectory='A' was not tested"):
+        dynamic_curves(mdata, "gene1", trajectory="A")

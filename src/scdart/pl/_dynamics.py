@@ -113,7 +113,8 @@ def dynamic_features(
         panel.set_title(f"{name}, adj. p = {p:.1g}" if np.isfinite(p) else name, fontsize="medium")
         panel.set(xlabel="pseudotime", ylabel="value" if panel is axes[0] else "")
         plain(panel)
-    handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
+    # A feature has no curve along trajectories on which it was not tested.
+    handles = {str(line.get_label()): line for panel in axes for line in panel.lines}
     if len(parts) == 1:
         handles = {"curve" if name == parts[0] else name: handle for name, handle in handles.items()}
     axes[0].legend(handles.values(), handles.keys(), frameon=False, fontsize="x-small", loc="best")
@@ -204,7 +205,7 @@ def dynamic_heatmap(
     KeyError
         If there is no result, trajectory or feature.
     ValueError
-        If there are several trajectories and none is named, or no feature changes.
+        If there are several trajectories and none is named, branches were compared, or no feature changes.
 
     Examples
     --------
@@ -216,14 +217,14 @@ def dynamic_heatmap(
     10
     """
     table = _tested(mdata, mod, key)
-    part = _one_trajectory(table, trajectory, mod, key)
+    part = _one_trajectory(mdata, table, trajectory, mod, key)
     if features is None:
         own = table[(table["trajectory"] == part) & (table["p_adjusted"] <= _FALSE_DISCOVERIES)]
         features = list(own["effect"].abs().sort_values(ascending=False).index[:n_features])
         if not features:
             raise ValueError(f"No feature of mdata[{mod!r}].uns[{key!r}] changes along {part!r}: name some to draw.")
-    curves = dynamic_curves(mdata, list(features), mod=mod, key=key, n_points=n_points)
-    wide = curves[curves["trajectory"] == part].pivot(index="feature", columns="pseudotime", values="fit")
+    curves = dynamic_curves(mdata, list(features), mod=mod, key=key, trajectory=part, n_points=n_points)
+    wide = curves.pivot(index="feature", columns="pseudotime", values="fit")
     wide = wide.loc[list(features)]
     low, high = wide.min(axis=1), wide.max(axis=1)
     scaled = wide.sub(low, axis=0).div((high - low).where(high > low, 1.0), axis=0)
@@ -255,8 +256,13 @@ def _tested(mdata: MuData, mod: str, key: str) -> pd.DataFrame:
     return mdata.mod[mod].uns[key]
 
 
-def _one_trajectory(table: pd.DataFrame, trajectory: str | None, mod: str, key: str) -> str:
+def _one_trajectory(mdata: MuData, table: pd.DataFrame, trajectory: str | None, mod: str, key: str) -> str:
     known = [str(name) for name in dict.fromkeys(table["trajectory"])]
+    if "between" in mdata.mod[mod].uns.get(f"{key}_params", {}):
+        raise ValueError(
+            f"mdata[{mod!r}].uns[{key!r}] compares branches, which one heat map cannot show: test their trajectories, "
+            "or draw single features with scdart.pl.dynamic_features."
+        )
     if trajectory is None:
         if len(known) > 1:
             raise ValueError(f"mdata[{mod!r}].uns[{key!r}] holds several trajectories: name one of {known}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from ._curve_fits import Settings, fit_curves, prepare
 from ._families import FAMILIES
-from ._glm import Information
+from ._firth import reduce_bias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mudata import MuData
     from numpy.typing import NDArray
 
-    from ._curve_fits import CurveFits, Problem
+    from ._curve_fits import Problem
     from ._families import Array
 
 #: Standard errors to either side of a curve: 95 %.
@@ -30,11 +31,14 @@ def dynamic_curves(
     *,
     mod: str = "rna",
     key: str = "dynamic_features",
+    trajectory: str | None = None,
     n_points: int = 101,
 ) -> pd.DataFrame:
     """Get the curves of features that :func:`dynamic_features` has tested.
 
-    The curves are fitted anew, to the data that the test was made on and with its settings.
+    The curves are fitted anew, to the data that the test was made on and with its settings. Those of counts have less
+    bias than those of maximum likelihood, which the test compares: the same where there are counts, but above 0 where
+    no cell has the feature, with an interval that says how few cells that are.
 
     Parameters
     ----------
@@ -46,6 +50,9 @@ def dynamic_curves(
         Modality with the features.
     key
         Slot of the modality's ``uns`` with the result.
+    trajectory
+        The only one of several trajectories to take. By default, each feature has a curve for every trajectory that it
+        was tested on.
     n_points
         Points on each curve.
 
@@ -66,9 +73,13 @@ def dynamic_curves(
     Raises
     ------
     KeyError
-        If there is no result, or a feature is not in it.
+        If there is no result, or a feature or the trajectory is not in it.
     ValueError
         If a feature was not tested; the message says why.
+
+    References
+    ----------
+    Firth (1993), Bias reduction of maximum likelihood estimates, Biometrika 80:27-38.
 
     Examples
     --------
@@ -79,9 +90,10 @@ def dynamic_curves(
     >>> curves.groupby("feature").size().to_dict()
     {'gene1': 50, 'gene2': 50}
     """
-    problems = _tested_problems(mdata, features, mod, key)
+    names = [features] if isinstance(features, str) else list(features)
+    problems = _tested_problems(mdata, names, mod, key, trajectory)
     curves = pd.concat([_curves(problem, n_points) for problem in problems], ignore_index=True)
-    return curves.sort_values("feature", key=_order_of(problems), kind="stable", ignore_index=True)
+    return curves.sort_values("feature", key=_order_of(names), kind="stable", ignore_index=True)
 
 
 def observed_values(
@@ -99,9 +111,9 @@ def observed_values(
     A table with a row for each feature and cell on a trajectory (branch): ``feature``, ``trajectory``, ``cell``,
     ``pseudotime`` and ``value``, which is the count divided by the cell's size (mean 1), 0 or 1, or the value itself.
     """
-    problems = _tested_problems(mdata, features, mod, key)
-    names = mdata.mod[mod].obs_names
-    tables = []
+    names = [features] if isinstance(features, str) else list(features)
+    cells = mdata.mod[mod].obs_names
+    problems, tables = _tested_problems(mdata, names, mod, key), []
     for problem in problems:
         course = problem.model.course
         for block, values in problem.table.blocks(course.cells):
@@ -111,41 +123,51 @@ def observed_values(
                         {
                             "feature": name,
                             "trajectory": np.asarray(course.branches, dtype=object)[course.branch],
-                            "cell": names[course.cells],
+                            "cell": cells[course.cells],
                             "pseudotime": course.time,
                             "value": value,
                         }
                     )
                 )
     observed = pd.concat(tables, ignore_index=True)
-    return observed.sort_values("feature", key=_order_of(problems), kind="stable", ignore_index=True)
+    return observed.sort_values("feature", key=_order_of(names), kind="stable", ignore_index=True)
 
 
-def _tested_problems(mdata: MuData, features: str | Sequence[str], mod: str, key: str) -> list[Problem]:
+def _tested_problems(
+    mdata: MuData, names: Sequence[str], mod: str, key: str, trajectory: str | None = None
+) -> list[Problem]:
+    """One problem for each trajectory, with those of the features that were tested on it."""
     if mod not in mdata.mod:
         raise KeyError(f"mod={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
     uns = mdata.mod[mod].uns
     if key not in uns or f"{key}_params" not in uns:
         raise KeyError(f"mdata[{mod!r}].uns has no {key!r}: run scdart.tl.dynamic_features(mdata, mod={mod!r}) first.")
-    names = [features] if isinstance(features, str) else list(features)
-    status = uns[key]["status"]
-    missing = [name for name in names if name not in status.index]
-    if missing:
+    table = uns[key]
+    known = [str(name) for name in dict.fromkeys(table["trajectory"])]
+    if trajectory is not None and trajectory not in known:
+        raise KeyError(f"trajectory={trajectory!r} was not tested in mdata[{mod!r}].uns[{key!r}], only {known} were.")
+    table = table[table["trajectory"].isin(known if trajectory is None else [trajectory])]
+    if missing := [name for name in names if name not in table.index]:
         raise KeyError(f"{missing[0]!r} is not a feature in mdata[{mod!r}].uns[{key!r}].")
-    untested = status.loc[names][status.loc[names] != "tested"]
-    if len(untested):
-        raise ValueError(f"{untested.index[0]!r} has no curve, since it was not tested: {untested.iloc[0]}.")
-    return prepare(mdata, mod, Settings.from_uns(uns[f"{key}_params"]), names)
+    tested = table[table["status"] == "tested"]
+    if without := [name for name in names if name not in tested.index]:
+        status = table.loc[[without[0]], "status"].iloc[0]
+        raise ValueError(f"{without[0]!r} has no curve, since it was not tested: {status}.")
+    problems = []
+    for problem in prepare(mdata, mod, Settings.from_uns(uns[f"{key}_params"]), names):
+        own = problem.table.names.isin(tested.index[tested["trajectory"] == problem.model.course.name])
+        if own.any():
+            problems.append(replace(problem, table=problem.table.only(own)))
+    return problems
 
 
 def _curves(problem: Problem, n_points: int) -> pd.DataFrame:
     tables = []
     for block, values in problem.table.blocks(problem.model.course.cells):
-        fits = fit_curves(problem, values)
-        covariance = _covariance(problem, fits, values)
+        coefficients, null_coefficients, covariance = _fits(problem, values)
         for branch, time, rows in problem.model.grid(n_points):
-            eta, half_width = rows @ fits.full.coefficients, _HALF_WIDTH * _standard_errors(rows, covariance)
-            null = rows[:, : problem.model.design.n_null] @ fits.null.coefficients
+            eta, half_width = rows @ coefficients, _HALF_WIDTH * _standard_errors(rows, covariance)
+            null = rows[:, : problem.model.design.n_null] @ null_coefficients
             curves = {"fit": eta, "lower": eta - half_width, "upper": eta + half_width, "null": null}
             columns = {name: _response(problem.family, curve).T.ravel() for name, curve in curves.items()}
             names = np.repeat(problem.table.names[block].to_numpy(), n_points)
@@ -154,13 +176,16 @@ def _curves(problem: Problem, n_points: int) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _covariance(problem: Problem, fits: CurveFits, values: NDArray[np.float64]) -> Array:
-    """Covariances of the coefficients, (n_features, n_parameters, n_parameters)."""
-    columns = problem.model.design.columns
+def _fits(problem: Problem, values: NDArray[np.float64]) -> tuple[Array, Array, Array]:
+    """Coefficients of curves and nulls, (n_parameters, n_features), and covariances of the former, features first."""
+    fits, columns = fit_curves(problem, values), problem.model.design.columns
     if problem.family == "gaussian":
-        return fits.dispersion[:, None, None] * np.eye(columns.shape[1]) / len(columns)
-    weight, _ = FAMILIES[problem.family].weight_and_score(values, fits.full.rate, fits.dispersion)
-    return np.asarray(np.linalg.pinv(Information(columns)(weight), hermitian=True), dtype=np.float64)
+        covariance = fits.dispersion[:, None, None] * np.eye(columns.shape[1]) / len(columns)
+        return fits.full.coefficients, fits.null.coefficients, covariance
+    counts = (values > 0).astype(float) if problem.family == "binomial" else values
+    family, offset = FAMILIES[problem.family], np.log(problem.size)
+    coefficients, covariance = reduce_bias(family, counts, columns, offset, fits.dispersion)
+    return coefficients, fits.null.coefficients, covariance
 
 
 def _standard_errors(rows: Array, covariance: Array) -> Array:
@@ -181,7 +206,6 @@ def _on_scale_of_curves(problem: Problem, values: Array) -> Array:
     return (values > 0).astype(float) if problem.family == "binomial" else values / problem.size[:, None]
 
 
-def _order_of(problems: list[Problem]) -> Callable[[pd.Series], pd.Series]:
+def _order_of(names: Sequence[str]) -> Callable[[pd.Series], pd.Series]:
     """Sort by the order in which features were named."""
-    names = problems[0].table.names
-    return lambda column: pd.Series(names.get_indexer(pd.Index(column)), index=column.index)
+    return lambda column: pd.Series(pd.Index(names).get_indexer(pd.Index(column)), index=column.index)

@@ -36,6 +36,9 @@ class Family(Protocol):
     def saturated_loss(self, y: Array, dispersion: Array) -> Array:
         """Compute the loss of the model that predicts every cell's value, which a deviance is relative to."""
 
+    def link_curvature(self, rate: Array) -> Array | float:
+        """Compute the derivative by ``eta`` of the logarithm of the mean's own derivative by ``eta``."""
+
 
 class Poisson:
     """Counts whose variance is their mean."""
@@ -48,6 +51,9 @@ class Poisson:
 
     def saturated_loss(self, y: Array, dispersion: Array) -> Array:
         return 2 * (y - xlogy(y, y)).sum(axis=0)
+
+    def link_curvature(self, rate: Array) -> float:
+        return 1.0
 
 
 class NegativeBinomial:
@@ -63,6 +69,9 @@ class NegativeBinomial:
     def saturated_loss(self, y: Array, dispersion: Array) -> Array:
         return 2 * (_sum_of_products(y + 1 / dispersion, np.log1p(dispersion * y)) - xlogy(y, y).sum(axis=0))
 
+    def link_curvature(self, rate: Array) -> float:
+        return 1.0
+
 
 class Binary:
     """Whether a Poisson count is not 0: 1 with probability ``1 - exp(-rate)``."""
@@ -76,6 +85,9 @@ class Binary:
 
     def saturated_loss(self, y: Array, dispersion: Array) -> Array:
         return np.zeros(y.shape[1])
+
+    def link_curvature(self, rate: Array) -> Array:
+        return 1 - rate
 
 
 #: By the name that users give.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +34,10 @@ class FeatureTable:
     def stored(self) -> NDArray:
         """Values in no order, without the zeros of a sparse matrix."""
         return self.values if isinstance(self.values, np.ndarray) else self.values.data
+
+    def only(self, keep: NDArray[np.bool_]) -> FeatureTable:
+        """Leave out features; totals stay those over all."""
+        return replace(self, names=self.names[keep], values=self.values[:, keep])
 
     def blocks(self, cells: NDArray[np.intp]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Go through the features: positions, and dense values of the cells."""

@@ -22,7 +22,7 @@ _MAX_STEP = 4.0
 #: that much, thousandfold changes, are held back; all others are those of maximum likelihood.
 _FREE_RANGE = 5.0
 #: Bounds of ``eta``, against overflow.
-_ETA_RANGE = (-40.0, 30.0)
+ETA_RANGE = (-40.0, 30.0)
 #: Added to the diagonal of the information, relative to it. It slows steps by as much and changes no solution.
 _JITTER = 1e-8
 
@@ -136,7 +136,7 @@ def fit_means(y: Array, columns: Array) -> Fit:
 def _eta_and_rate(columns: Array, offset: Array, coefficients: Array) -> tuple[Array, Array]:
     eta = columns @ coefficients
     eta += offset[:, None]
-    np.clip(eta, *_ETA_RANGE, out=eta)
+    np.clip(eta, *ETA_RANGE, out=eta)
     return eta, np.exp(eta)
 
 
