@@ -47,7 +47,7 @@ def reduce_bias(family: Family, y: Array, columns: Array, offset: Array, dispers
     for _ in range(_MAX_ITERATIONS):
         rate = np.exp(np.clip(columns @ coefficients + offset[:, None], *ETA_RANGE))
         weight, score = family.weight_and_score(y, rate, dispersion)
-        covariance: Array = np.linalg.pinv(information_of(weight), hermitian=True)
+        covariance = np.asarray(np.linalg.pinv(information_of(weight), hermitian=True), dtype=np.float64)
         leverage = weight * np.einsum("ni,kij,nj->nk", columns, covariance, columns, optimize=True)
         adjusted = columns.T @ (score + 0.5 * leverage * family.link_curvature(rate))
         step = np.einsum("kij,jk->ik", covariance, adjusted)
