@@ -1,4 +1,4 @@
-"""Checks of counts and prior that preparation and registration share, with messages that say what to do."""
+"""Checks of the user's data that several packages share, with messages that say what to do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ from scipy import sparse
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from mudata import MuData
+
+
+def check_modalities(mdata: MuData, **mods: str) -> None:
+    """Raise unless the modalities, named by their arguments, are there and are different ones."""
+    for argument, mod in mods.items():
+        if mod not in mdata.mod:
+            raise KeyError(f"{argument}={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
+    if len(set(mods.values())) < len(mods):
+        raise ValueError(f"{' and '.join(mods)} are both {next(iter(mods.values()))!r}: name two modalities.")
+
+
+def check_writable(mdata: MuData, *, copy: bool) -> None:
+    """Raise if results could not be written."""
+    if mdata.is_view and not copy:
+        raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
 
 
 def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:

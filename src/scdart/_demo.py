@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 import scvi
-from matplotlib.figure import Figure
+from matplotlib.pyplot import close
 
-from scdart import metrics, pp, tl
+from scdart import metrics, pl, pp, tl
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart.datasets import simulate
 from scdart.model import SCDART
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mudata import MuData
-
-#: Distinguishable with any kind of colour vision (Okabe and Ito).
-_COLORS = {RNA: "#0072B2", ATAC: "#E69F00"}
 
 
 class Score(NamedTuple):
@@ -99,24 +96,6 @@ def draw(mdata: MuData, path: Path) -> None:
     """Draw the latent space, coloured by modality and by true pseudotime."""
     sc.pp.neighbors(mdata, use_rep=X_SCDART)
     sc.tl.umap(mdata, random_state=0)
-    # In random order, no modality hides the other.
-    cells = np.random.default_rng(0).permutation(mdata.n_obs)
-    x, y = mdata.obsm["X_umap"][cells].T
-    obs = mdata.obs.iloc[cells]
-
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    by_modality, by_time = figure.subplots(1, 2)
-    points = {"s": 12, "linewidths": 0, "alpha": 0.8}
-    by_modality.scatter(x, y, c=obs["modality"].map(_COLORS), **points)
-    for mod, color in _COLORS.items():
-        by_modality.scatter([], [], c=color, s=40, label=mod.upper())
-    by_modality.legend(frameon=False, loc="best")
-    by_modality.set_title("Modality")
-    colored = by_time.scatter(x, y, c=obs["pseudotime"], cmap="viridis", **points)
-    figure.colorbar(colored, ax=by_time, label="distance from the root")
-    by_time.set_title("True pseudotime")
-    for axes in (by_modality, by_time):
-        axes.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2")
-        axes.set_aspect("equal", adjustable="datalim")
-        axes.spines[:].set_visible(False)
-    figure.savefig(path, dpi=150)
+    titles = {"modality": "Modality", "pseudotime": "True pseudotime"}
+    pl.latent(mdata, color=list(titles), title=list(titles.values()), show=False, save=path)
+    close()

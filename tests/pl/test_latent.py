@@ -125,6 +125,24 @@ def test_values_are_found_where_they_are(mdata):
         assert grey.sum() == n_missing
 
 
+def test_batches_of_both_modalities_share_one_legend(mdata):
+    """Three batches of RNA and two of ATAC, of which one has cells of both."""
+    batches = {"rna": ["donor 1", "donor 2", "donor 3"], "atac": ["donor 3", "donor 4"]}
+    for mod, names in batches.items():
+        mdata[mod].obs["batch"] = pd.Categorical(np.array(names)[np.arange(mdata[mod].n_obs) % len(names)])
+    expected = pd.concat([mdata[mod].obs["batch"].astype(str) for mod in batches]).value_counts()
+    ax = pl.latent(mdata, color="batch", show=False)
+    assert legend(ax) == ["donor 1", "donor 2", "donor 3", "donor 4"]
+    assert sorted(colors(ax)) == sorted(expected)
+    assert colors(ax)[OKABE_ITO[2].lower()] == expected["donor 3"] == 26 + 25
+    rna, atac = pl.latent(mdata, color="batch", layout="side_by_side", show=False)
+    assert set(colors(rna).index) == {color.lower() for color in OKABE_ITO[:3]}
+    assert set(colors(atac).index) == {color.lower() for color in OKABE_ITO[2:4]}
+    mdata.obs["batch"] = expected.index[0]  # a column of all cells goes before those of the modalities
+    assert len(colors(pl.latent(mdata, color="batch", show=False))) == 1
+    assert len(colors(pl.latent(mdata, color="rna:batch", show=False))) == 4  # and cells without a value
+
+
 def test_many_categories_are_named_on_the_points_without_overlap(mdata):
     for mod in ("rna", "atac"):
         mdata[mod].obs["type"] = pd.Categorical([f"type {i % 20}" for i in range(mdata[mod].n_obs)])

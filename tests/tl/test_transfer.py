@@ -215,7 +215,7 @@ LABELS = {"key": "arm"}
         (transfer_labels, without_labels, LABELS, ValueError, "has no label"),
         (transfer_labels, None, {**LABELS, "threshold": 1.2}, ValueError, "threshold=1.2"),
         (transfer_labels, None, {**LABELS, "source": "gex"}, KeyError, "'gex' is not a modality.*'rna', 'atac'"),
-        (transfer_labels, None, {**LABELS, "target": "rna"}, ValueError, "both modalities are 'rna'"),
+        (transfer_labels, None, {**LABELS, "target": "rna"}, ValueError, "source and target are both 'rna'"),
         (transfer_labels, None, {**LABELS, "n_neighbors": 0}, ValueError, "n_neighbors=0"),
         (impute, None, {"features": ["rna_feature1", "Sox2"]}, KeyError, "lacks: 'Sox2'"),
         (impute, None, {"layer": "counts"}, KeyError, "layers has no 'counts'"),

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.transforms import ScaledTranslation
 
+from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
 
 from ._canvas import LABEL, add_key, bare, figure_of, hand_back, make_axes, outlined_text, scatter
 from ._colors import CONTINUOUS, color_points, is_number
 from ._latent import explain, stored_palette
-from ._points import check_modalities, find_points, values_of
+from ._points import find_points, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,7 +106,7 @@ def backbone(
     >>> ax.get_title()
     'backbone'
     """
-    check_modalities(mdata, {"rna_mod": rna_mod, "atac_mod": atac_mod})
+    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     tree = _described(mdata, key)
     mods = (rna_mod, atac_mod)
     points = find_points(mdata, basis=basis, use_rep=use_rep, mods=mods)
@@ -195,7 +196,7 @@ def branches(
     >>> [ax.get_title() for ax in scdart.pl.branches(mdata, show=False)]
     ['branches', 'trajectory_0']
     """
-    check_modalities(mdata, {"rna_mod": rna_mod, "atac_mod": atac_mod})
+    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     tree = _described(mdata, key)
     order = mdata.obsm[f"{key}_order"]
     names = [trajectories] if isinstance(trajectories, str) else list(trajectories or order.columns)

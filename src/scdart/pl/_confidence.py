@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
 
 from ._canvas import add_key, bare, hand_back, make_axes, plain, scatter
 from ._colors import CONTINUOUS, MODALITY_COLORS, color_points, is_number
-from ._points import check_modalities, find_points, values_of
+from ._points import find_points, values_of
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -84,7 +85,7 @@ def alignment_confidence(
     ['RNA', 'ATAC', 'cells below']
     """
     mods = {RNA: rna_mod, ATAC: atac_mod}
-    check_modalities(mdata, {"rna_mod": rna_mod, "atac_mod": atac_mod})
+    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     points = find_points(mdata, basis=basis, use_rep=use_rep, mods=(rna_mod, atac_mod))
     values = values_of(mdata, points, key)
     if not is_number(values):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scdart._checks import check_modalities
 from scdart.tl import dynamic_curves
 from scdart.tl._curves import observed_values
 
@@ -249,8 +250,7 @@ def dynamic_heatmap(
 
 
 def _tested(mdata: MuData, mod: str, key: str) -> pd.DataFrame:
-    if mod not in mdata.mod:
-        raise KeyError(f"mod={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
+    check_modalities(mdata, mod=mod)
     if key not in mdata.mod[mod].uns:
         raise KeyError(f"mdata[{mod!r}].uns has no {key!r}: run scdart.tl.dynamic_features(mdata, mod={mod!r}) first.")
     return mdata.mod[mod].uns[key]

@@ -9,12 +9,12 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.neighbors import NearestNeighbors
 
-from scdart._checks import stored_counts
+from scdart._checks import check_modalities, stored_counts
 from scdart._constants import ATAC, RNA, X_SCDART
 
 from ._canvas import add_key, bare, hand_back, make_axes, plain, point_size, scatter
 from ._colors import CONTINUOUS, MISSING, OKABE_ITO, color_points
-from ._points import check_modalities, find_points
+from ._points import find_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +120,7 @@ def gene_activity(
     >>> [ax.get_title() for ax in axes]
     ['gene0, measured (RNA)', 'gene0, predicted (ATAC)']
     """
-    check_modalities(mdata, {"rna_mod": rna_mod, "atac_mod": atac_mod})
+    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     if kind not in _KINDS:
         raise ValueError(f"kind={kind!r} is not known: use one of {list(_KINDS)}.")
     rna, atac = mdata.mod[rna_mod], mdata.mod[atac_mod]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
 
 from ._canvas import add_key, bare, hand_back, make_axes, name_groups, scatter
 from ._colors import BOTH, CONTINUOUS, MODALITY_COLORS, OKABE_ITO, color_points, is_number
-from ._points import check_modalities, find_points, values_of
+from ._points import find_points, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +126,7 @@ def latent(
     ['modality', 'branch']
     """
     mods = (rna_mod, atac_mod)
-    check_modalities(mdata, {"rna_mod": rna_mod, "atac_mod": atac_mod})
+    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     if layout not in _LAYOUTS:
         raise ValueError(f"layout={layout!r} is not known: use one of {list(_LAYOUTS)}.")
     keys = [color] if isinstance(color, str) else list(color)

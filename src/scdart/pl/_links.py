@@ -11,6 +11,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Curve
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA
 from scdart.pp._annotation import chromosome_key, peak_intervals, read_annotation
 
@@ -124,9 +125,7 @@ def peak_gene_links(
     >>> ax.get_ylabel()
     'size of the link (|z|)'
     """
-    for argument, mod in {"rna_mod": rna_mod, "atac_mod": atac_mod}.items():
-        if mod not in mdata.mod:
-            raise KeyError(f"{argument}={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
+    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     atac = mdata.mod[atac_mod]
     table = links if isinstance(links, pd.DataFrame) else links.get_peak_gene_links(genes=[gene])
     own = _links_of(table, gene, value)

@@ -63,13 +63,6 @@ class Points:
         return pd.Series(pd.Categorical(values, categories=[*self.rows, BOTH]))
 
 
-def check_modalities(mdata: MuData, mods: Mapping[str, str]) -> None:
-    """Raise unless both modalities are there; ``mods`` gives their names by the name of the argument."""
-    for argument, mod in mods.items():
-        if mod not in mdata.mod:
-            raise KeyError(f"{argument}={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
-
-
 def find_points(
     mdata: MuData,
     *,
@@ -202,13 +195,14 @@ def values_of(mdata: MuData, points: Points, key: str, *, layer: str | None = No
     """
     if key == "modality":
         return points.modality.cat.remove_unused_categories().rename(key)
-    if key in mdata.obs:
-        return mdata.obs[key].iloc[points.cells].reset_index(drop=True)
     found = [
         pd.Series(column).reindex(rows).reset_index(drop=True)
         for mod, rows in points.rows.items()
         if (column := _column(mdata.mod[mod], mod, key, layer)) is not None
     ]
+    # "rna:batch" in mdata.obs is mudata's copy of the modality's own column, and may be older.
+    if key in mdata.obs and not (found and key.startswith(tuple(f"{mod}:" for mod in points.rows))):
+        return mdata.obs[key].iloc[points.cells].reset_index(drop=True)
     if not found:
         raise KeyError(_not_found(mdata, points, key))
     return _join(found).rename(key)

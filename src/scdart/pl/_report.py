@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
+from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
 
 from ._colors import is_number
@@ -18,7 +19,7 @@ from ._diagnostics import Inputs, diagnose
 from ._history import loss_curves
 from ._interactive import coloring_for_browser, hover_texts, latent_figure, loss_figure
 from ._latent import stored_palette
-from ._points import Points, check_modalities, find_points, values_of
+from ._points import Points, find_points, values_of
 from ._settings import as_code, as_json, collect_settings, summarize_data, summarize_links, versions
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def report(
     arguments = dict(model.registry["setup_args"]) if model is not None else {}
     modalities = arguments.get("modalities") or {}
     mods = {RNA: rna_mod or modalities.get("rna_layer", RNA), ATAC: atac_mod or modalities.get("atac_layer", ATAC)}
-    check_modalities(mdata, {f"{role}_mod": mod for role, mod in mods.items()})
+    check_modalities(mdata, **{f"{role}_mod": mod for role, mod in mods.items()})
     curves = {} if model is None else loss_curves(model)
 
     latent = _latent(mdata, model, use_rep, mods)

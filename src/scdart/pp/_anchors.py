@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from scvi import settings
 from sklearn.preprocessing import normalize
 
-from scdart._checks import checked_prior
+from scdart._checks import check_modalities, check_writable, checked_prior
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
 
 from ._agreement import Agreement, held_out_agreement
@@ -293,15 +293,11 @@ def _known_pairs(pairs: Pairs, rna: AnnData, atac: AnnData) -> sp.csr_matrix:
 
 
 def _modalities(mdata: MuData, rna_mod: str, atac_mod: str, *, copy: bool) -> tuple[AnnData, AnnData]:
-    for argument, name in {"rna_mod": rna_mod, "atac_mod": atac_mod}.items():
-        if name not in mdata.mod:
-            raise KeyError(f"{argument}={name!r} is not a modality of mdata, which has {list(mdata.mod)}")
+    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
+    check_writable(mdata, copy=copy)
+    for name in (rna_mod, atac_mod):
         if not mdata.mod[name].obs_names.is_unique:
             raise ValueError(f"mdata.mod[{name!r}].obs_names must be unique: use obs_names_make_unique().")
-    if rna_mod == atac_mod:
-        raise ValueError(f"rna_mod and atac_mod are both {rna_mod!r}: name two modalities.")
-    if mdata.is_view and not copy:
-        raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
     return mdata.mod[rna_mod], mdata.mod[atac_mod]
 
 

@@ -14,6 +14,7 @@ from scvi import settings
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
+from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
 
 from ._features import log_normalize, lsi, modality_counts, pca, tfidf
@@ -157,10 +158,8 @@ def diffusion_coordinates(
     """
     times = _check_options(t, n_neighbors, n_components, n_pcs)
     layers = {rna_mod: rna_layer, atac_mod: atac_layer}
-    if rna_mod == atac_mod:
-        raise ValueError(f"rna_mod and atac_mod are both {rna_mod!r}: name two modalities.")
-    if mdata.is_view and not copy:
-        raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
+    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
+    check_writable(mdata, copy=copy)
     reps = dict(use_rep or {})
     if not reps.keys() <= layers.keys():
         raise KeyError(f"use_rep names {list(reps)}: its keys must be among the modalities {list(layers)}")
@@ -211,8 +210,6 @@ def _check_options(t: Sequence[int], n_neighbors: int, n_components: int | None,
 
 
 def _representation(mdata: MuData, mod: str, key: str) -> np.ndarray:
-    if mod not in mdata.mod:
-        raise KeyError(f"{mod!r} is not a modality of mdata, which has {list(mdata.mod)}")
     slot = f"mdata.mod[{mod!r}].obsm[{key!r}]"
     if key not in mdata.mod[mod].obsm:
         raise KeyError(f"{slot} does not exist: obsm has {list(mdata.mod[mod].obsm)}")

@@ -40,12 +40,10 @@ def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> sp.csr
     Raises
     ------
     KeyError
-        The modality or the layer is missing.
+        The layer is missing.
     ValueError
         Counts are missing, negative, NaN or infinite, a cell has none, or they are on disk.
     """
-    if mod not in mdata.mod:
-        raise KeyError(f"{mod!r} is not a modality of mdata, which has {list(mdata.mod)}")
     counts = stored_counts(mdata.mod[mod], layer, mod)
     if on_disk(counts):
         raise ValueError(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, GENE_ACTIVITY, RNA
 
 from ._annotation import chromosome_key, peak_intervals, read_annotation
@@ -268,12 +269,10 @@ def set_gene_activity(
 
 
 def _modalities(mdata: MuData, rna_mod: str, atac_mod: str, *, copy: bool) -> tuple[AnnData, AnnData]:
-    for argument, name in {"rna_mod": rna_mod, "atac_mod": atac_mod}.items():
-        if name not in mdata.mod:
-            raise KeyError(f"{argument}={name!r} is not a modality of mdata, which has {list(mdata.mod)}")
+    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
+    check_writable(mdata, copy=copy)
+    for name in (rna_mod, atac_mod):
         _check_unique(mdata.mod[name].var_names, f"mdata.mod[{name!r}].var_names")
-    if mdata.is_view and not copy:
-        raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
     return mdata.mod[rna_mod], mdata.mod[atac_mod]
 
 

@@ -11,9 +11,10 @@ import scanpy as sc
 import scipy.sparse as sp
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
+from scdart._checks import check_writable
 from scdart._constants import X_SCDART
 
-from ._cells import check_count, check_writable, latent, obs_column, shown, write_obs, write_obsm
+from ._cells import check_count, latent, obs_column, shown, write_obs, write_obsm
 from ._neighbors import cell_graph
 
 if TYPE_CHECKING:

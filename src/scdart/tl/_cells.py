@@ -21,18 +21,6 @@ def positions(mdata: MuData, mod: str) -> np.ndarray:
     return present[np.argsort(rows[present])]
 
 
-def check_writable(mdata: MuData, *, copy: bool) -> None:
-    """Raise if results could not be written."""
-    if mdata.is_view and not copy:
-        raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
-
-
-def check_modality(mdata: MuData, mod: str) -> None:
-    """Raise if a modality is missing."""
-    if mod not in mdata.mod:
-        raise KeyError(f"{mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
-
-
 def check_count(value: int, argument: str, minimum: int = 1) -> None:
     """Raise if a number is too small."""
     if value < minimum:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scdart._checks import check_modalities
+
 from ._curve_fits import Settings, fit_curves, prepare
 from ._families import FAMILIES
 from ._firth import reduce_bias
@@ -137,8 +139,7 @@ def _tested_problems(
     mdata: MuData, names: Sequence[str], mod: str, key: str, trajectory: str | None = None
 ) -> list[Problem]:
     """One problem for each trajectory, with those of the features that were tested on it."""
-    if mod not in mdata.mod:
-        raise KeyError(f"mod={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
+    check_modalities(mdata, mod=mod)
     uns = mdata.mod[mod].uns
     if key not in uns or f"{key}_params" not in uns:
         raise KeyError(f"mdata[{mod!r}].uns has no {key!r}: run scdart.tl.dynamic_features(mdata, mod={mod!r}) first.")

@@ -10,6 +10,8 @@ import pandas as pd
 from scipy.stats import false_discovery_control
 from threadpoolctl import threadpool_limits
 
+from scdart._checks import check_modalities, check_writable
+
 from ._curve_fits import CurveFits, Settings, fit_curves, prepare
 
 if TYPE_CHECKING:
@@ -192,10 +194,8 @@ def _check(
     *,
     copy: bool,
 ) -> None:
-    if mdata.is_view and not copy:
-        raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
-    if mod not in mdata.mod:
-        raise KeyError(f"mod={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
+    check_writable(mdata, copy=copy)
+    check_modalities(mdata, mod=mod)
     if trajectory is not None and between is not None:
         raise ValueError("trajectory and between were both given: test either trajectories or the branches of two.")
     if trajectory is not None and not _listed(trajectory):

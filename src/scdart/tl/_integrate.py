@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from scvi import settings
 
 from scdart import pp
-from scdart._checks import checked_prior
+from scdart._checks import check_modalities, check_writable, checked_prior, stored_counts
 from scdart._constants import (
     ANCHORS,
     ATAC,
@@ -25,7 +25,6 @@ from scdart._constants import (
 )
 from scdart.data._validation import check_groups
 from scdart.model import PRESETS, SCDART
-from scdart.pp._features import modality_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, MutableMapping, Sequence
@@ -182,15 +181,10 @@ def _check(
     """Find what cannot work before minutes are spent on what can."""
     if preset not in PRESETS:
         raise ValueError(f"preset={preset!r} is not known: use one of {sorted(PRESETS)}.")
-    if mdata.is_view and not copy:
-        raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
+    check_writable(mdata, copy=copy)
+    check_modalities(mdata, rna_mod=mods[RNA], atac_mod=mods[ATAC])
     for role, mod in mods.items():
-        if mod not in mdata.mod:
-            raise KeyError(f"{role}_mod={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
-    if mods[RNA] == mods[ATAC]:
-        raise ValueError(f"rna_mod and atac_mod are both {mods[RNA]!r}: name two modalities.")
-    for role, mod in mods.items():
-        modality_counts(mdata, mod, layers[role])
+        stored_counts(mdata[mod], layers[role], mod)
     if not has_annotation:
         if GENE_ACTIVITY not in mdata[mods[ATAC]].varm:
             raise KeyError(

@@ -9,6 +9,8 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
+from scdart._checks import check_modalities
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -99,8 +101,7 @@ def motif_gene_scores(
     >>> list(scdart.tl.motif_gene_scores(mdata, links))
     ['motif', 'gene', 'n_peaks', 'score', 'z']
     """
-    if atac_mod not in mdata.mod:
-        raise KeyError(f"atac_mod={atac_mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
+    check_modalities(mdata, atac_mod=atac_mod)
     if expression is not None and deviations is None:
         raise ValueError("expression was given without deviations, which it is compared with.")
     atac = mdata.mod[atac_mod]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
+from scdart._checks import check_writable
 from scdart._constants import X_SCDART
 
-from ._cells import check_count, check_writable, latent, positions, write_obs
+from ._cells import check_count, latent, positions, write_obs
 from ._landmarks import LandmarkGraph
 from ._root import RootRequest, central_extreme, concentration, parse_root
 

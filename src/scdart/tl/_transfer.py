@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, RNA, X_SCDART
 
-from ._cells import check_count, check_modality, check_writable, latent, positions, shown
+from ._cells import check_count, latent, positions, shown
 from ._neighbors import nearest_weights
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def transfer_labels(
     True
     """
     check_writable(mdata, copy=copy)
-    z_source, z_target = _clouds(mdata, source, target, use_rep)
+    z_source, z_target = _clouds(mdata, use_rep, source=source, target=target)
     check_count(n_neighbors, "n_neighbors")
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold={threshold} must be between 0 and 1.")
@@ -185,7 +186,7 @@ def impute(
     (100, 2)
     """
     check_writable(mdata, copy=copy)
-    z_source, z_target = _clouds(mdata, source, target, use_rep)
+    z_source, z_target = _clouds(mdata, use_rep, source=source, target=target)
     check_count(n_neighbors, "n_neighbors")
     names, values = _values(mdata[source], features, layer, source)
     key_added = f"imputed_{source}" if key_added is None else key_added
@@ -275,7 +276,7 @@ def smooth(
     (200, 1)
     """
     check_writable(mdata, copy=copy)
-    z_rna, z_atac = _clouds(mdata, rna_mod, atac_mod, use_rep)
+    z_rna, z_atac = _clouds(mdata, use_rep, rna_mod=rna_mod, atac_mod=atac_mod)
     check_count(n_neighbors, "n_neighbors")
     key_added = f"{use_rep}_smooth" if key_added is None else key_added
 
@@ -294,12 +295,10 @@ def smooth(
     return result if copy else None
 
 
-def _clouds(mdata: MuData, first: str, second: str, use_rep: str) -> tuple[np.ndarray, np.ndarray]:
+def _clouds(mdata: MuData, use_rep: str, **mods: str) -> tuple[np.ndarray, np.ndarray]:
     """Get the coordinates of two modalities, known to be of one space."""
-    for argument in (first, second):
-        check_modality(mdata, argument)
-    if first == second:
-        raise ValueError(f"both modalities are {first!r}: name two.")
+    check_modalities(mdata, **mods)
+    first, second = mods.values()
     a, b = (latent(mdata[mod], use_rep, f"mdata[{mod!r}]") for mod in (first, second))
     if a.shape[1] != b.shape[1]:
         raise ValueError(
