@@ -1,0 +1,52 @@
+"""The benchmark of trajectories: its data are as planted, its tables say what was found, its page has all of them."""
+
+from __future__ import annotations
+
+import biology
+import numpy as np
+import pandas as pd
+import pytest
+from _planted import FAMILIES, branches, bumps, observed, trajectory
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_planted_features_are_found(family):
+    order, options = trajectory(400, 0)
+    curves = FAMILIES[family] * bumps(order, 60, 0) * (np.arange(60) < 20)
+    table = biology.features_of(observed(family, curves, order, 0), family=family, **options)
+    found = table.index[table["p_adjusted"] < 0.05]
+    planted = [f"gene{i}" for i in range(20)]
+    assert found.isin(planted).sum() > 10
+    assert (~found.isin(planted)).sum() <= 3
+
+
+def test_branches_have_the_same_curve():
+    order, options = branches(400, 0)
+    curves = bumps(order, 5, 0)
+    for name in ("A", "B"):
+        time = order[name].dropna()
+        assert np.corrcoef(curves[time.index, 0], bumps(time.to_frame(), 5, 0)[:, 0])[0, 1] == pytest.approx(1)
+    table = biology.features_of(observed("nb", curves, order, 0), family="nb", **options)
+    assert (table["df"] == 5).all()
+
+
+def test_rates():
+    table = pd.DataFrame({"p_adjusted": [0.01, 0.2, 0.03, 0.01]}, index=list("abcd"))
+    dynamic = pd.Series({"a": True, "b": True, "c": False, "d": True, "untested": True})
+    assert biology._rates([(table, dynamic)]) == {"power": "0.67", "false discoveries": "0.333"}
+
+
+def test_stages_of_cell_types():
+    types = pd.Series(["E2Rasgrf2", "E6Tle4", "OPC", "OliM", "Mis", "Ex"])
+    assert biology._layer(types).tolist()[:2] == [2, 6]
+    assert biology._layer(types).isna().tolist() == [False, False, True, True, True, True]
+    assert biology._oligodendrocyte_stage(types).dropna().to_dict() == {2: 0, 3: 2}
+
+
+def test_page_has_the_tables_that_are_there(tmp_path):
+    rows = [{"tree": "linear", "tau": tau} for tau in (0.5, 0.7, 0.8)]
+    biology._over_seeds(rows, ["tree"]).to_csv(tmp_path / "trees.csv", index=False)
+    page = biology.page(tmp_path)
+    assert "| linear | 0.70 (0.50 to 0.80) |" in page
+    assert "## Cost" not in page
+    assert "python benchmarks/biology.py --docs" in page
