@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import sys
+import tempfile
 import time
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mudata
 import numpy as np
 import scvi
 import torch
 from _reference import TIMES, Reference, diffusion_distances, optimizer
-from _synthetic import annotation, unpaired
+from _synthetic import annotation, components, made_up_targets, unpaired
 from _worker import peak_memory
+from anndata import AnnData
 from lightning.pytorch import Callback
+from scipy import sparse
 from scipy.spatial.distance import pdist, squareform
 from sklearn.preprocessing import normalize
 
 import scdart
-from scdart.model import SCDART
+from scdart.data import UnpairedDataSplitter
+from scdart.model import PRESETS, SCDART
 from scdart.pp._features import log_normalize, lsi, pca, tfidf
 from scdart.pp._kernel import alpha_decay_kernel
 
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
 #: Cells of each modality in a step that is compared with the reference's.
 BATCH_SIZE = 256
 N_STEPS, N_WARM_UP = 20, 3
+FEW_CELLS = 200
 N_REFERENCE_STEPS, N_REFERENCE_WARM_UP = 2, 1
 
 
@@ -84,19 +91,71 @@ def measure_scdart(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[s
         SCDART.setup_mudata(mdata)
         model = SCDART(mdata)
     for name, batch_size in (("step", None), ("step of 256 cells", BATCH_SIZE)):
-        timer = StepTimer()
-        with stages(name, timer.durations):
-            # One epoch may have fewer steps than are to be timed.
-            model.train(
-                max_epochs=N_STEPS,
-                max_steps=N_STEPS + N_WARM_UP + 1,
-                batch_size=batch_size,
-                accelerator="cpu",
-                enable_progress_bar=False,
-                callbacks=[timer],
-            )
+        measure_steps(model, stages, name, batch_size)
+    measure_minibatches(model, stages)
     with stages("embedding"):
         model.get_latent_representation()
+    return stages.measured
+
+
+def measure_steps(model: SCDART, stages: Stages, name: str, batch_size: int | None = None) -> None:
+    timer = StepTimer()
+    with stages(name, timer.durations):
+        # One epoch may have fewer steps than are to be timed.
+        model.train(
+            max_epochs=N_STEPS,
+            max_steps=N_STEPS + N_WARM_UP + 1,
+            batch_size=batch_size,
+            accelerator="cpu",
+            enable_progress_bar=False,
+            callbacks=[timer],
+        )
+
+
+def measure_minibatches(model: SCDART, stages: Stages) -> None:
+    """The part of a step that draws cells and puts them together."""
+    splitter = UnpairedDataSplitter(model.adata_manager, train_size=1.0, batch_size=PRESETS["default"].cells_per_batch)
+    starts = []
+    with stages("minibatch", lambda: np.median(np.diff(starts, axis=0), axis=0)):
+        for _, _ in zip(range(N_STEPS), splitter.train_dataloader(), strict=False):
+            starts.append(clocks())
+
+
+def measure_backed(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
+    """Training on counts in a file, which another process has made: its memory does not count here."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, stages = Path(folder) / "prepared.h5mu", Stages()
+        writer = multiprocessing.get_context("spawn").Process(target=_write, args=(path, n_cells, n_peaks, n_genes))
+        writer.start()
+        writer.join()
+        with stages("opened"):
+            data = mudata.read_h5mu(path, backed="r")
+        with stages("set-up"):
+            SCDART.setup_mudata(data)
+            model = SCDART(data)
+        measure_steps(model, stages, "step")
+        with stages("embedding"):
+            model.get_latent_representation()
+        data.file.close()
+    return stages.measured
+
+
+def _write(path: Path, *sizes: int) -> None:
+    data = unpaired(*sizes)
+    scdart.pp.gene_activity(data, annotation(sizes[-1]))
+    made_up_targets(data)
+    data.write(path)
+
+
+def measure_components(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
+    """Coordinates of one modality from components that are there; the other has as few cells as there can be."""
+    adatas = {mod: AnnData(sparse.csr_matrix((n, 1))) for mod, n in (("rna", n_cells), ("atac", FEW_CELLS))}
+    for mod, adata in adatas.items():
+        adata.obs_names = [f"{mod}{i}" for i in range(adata.n_obs)]
+        adata.obsm["components"] = components(adata.n_obs)
+    mdata, stages = mudata.MuData(adatas), Stages()
+    with stages("coordinates"):
+        scdart.pp.diffusion_coordinates(mdata, use_rep=dict.fromkeys(adatas, "components"))
     return stages.measured
 
 
@@ -160,6 +219,8 @@ TASKS = {
     "scdart": measure_scdart,
     "reference distances": measure_reference_distances,
     "reference step": measure_reference_step,
+    "backed": measure_backed,
+    "components": measure_components,
 }
 
 

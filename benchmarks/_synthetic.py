@@ -10,6 +10,8 @@ from _components import columns_stay
 from anndata import AnnData
 from scipy.optimize import brentq
 
+from scdart.model import PRESETS
+
 N_GENES = 2_000
 OPEN_SHARE = 0.02
 EXPRESSED_SHARE = 0.2
@@ -37,8 +39,7 @@ def unpaired(n_cells: int, n_peaks: int, n_genes: int = N_GENES, seed: int = 0) 
         ("rna", programs, EXPRESSED_SHARE, False),
         ("atac", accessible, OPEN_SHARE, True),
     ):
-        branch, time = rng.integers(1, 3, size=n_cells), rng.uniform(0, 2, size=n_cells)
-        activity = program_activity(np.where(time < 1, 0, branch), time)
+        time, activity = _places(n_cells, rng)
         counts = _draw(activity, profiles / profiles.sum(axis=1, keepdims=True), share, binary, rng)
         obs = pd.DataFrame({"pseudotime": time}, index=[f"{mod}{i}" for i in range(n_cells)])
         adatas[mod] = AnnData(counts, obs=obs)
@@ -50,6 +51,27 @@ def unpaired(n_cells: int, n_peaks: int, n_genes: int = N_GENES, seed: int = 0) 
     ]
     with columns_stay():
         return mudata.MuData(adatas)
+
+
+def components(n_cells: int, n_components: int = 30, seed: int = 0) -> np.ndarray:
+    """Draw components, such as a PCA gives, of cells on the same tree."""
+    rng = np.random.default_rng(seed)
+    _, activity = _places(n_cells, rng)
+    on_tree = activity @ rng.standard_normal((3 * N_PROGRAMS, n_components))
+    return (on_tree + 0.1 * rng.standard_normal(on_tree.shape)).astype(np.float32)
+
+
+def made_up_targets(mdata: mudata.MuData, n_partners: int = 30, width: int = 128, seed: int = 0) -> None:
+    """Write coordinates and anchors of the usual size, where it does not matter what they are."""
+    rng = np.random.default_rng(seed)
+    times = PRESETS["default"].t
+    for adata in mdata.mod.values():
+        adata.obsm["X_diffusion_coordinates"] = rng.random((adata.n_obs, width * len(times)), dtype=np.float32)
+        adata.uns["diffusion_coordinates"] = {"t": np.array(times)}
+    n_rna, n_atac = (adata.n_obs for adata in mdata.mod.values())
+    partners = rng.integers(n_rna, size=(n_atac, n_partners))
+    entries = np.ones(partners.size, np.float32), (partners.ravel(), n_rna + np.repeat(np.arange(n_atac), n_partners))
+    mdata.obsp["anchors"] = sp.csr_matrix(entries, shape=(mdata.n_obs, mdata.n_obs))
 
 
 def annotation(n_genes: int = N_GENES) -> pd.DataFrame:
@@ -78,6 +100,12 @@ def program_activity(branch: np.ndarray, time: np.ndarray) -> np.ndarray:
     distance = np.where(apart, time + place - 2, np.abs(time - place))
     activity = np.exp(-0.5 * (distance * N_PROGRAMS / 1.5) ** 2)
     return activity / activity.sum(axis=1, keepdims=True)
+
+
+def _places(n_cells: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Times of cells anywhere on the tree, and how active the programs are in them."""
+    branch, time = rng.integers(1, 3, size=n_cells), rng.uniform(0, 2, size=n_cells)
+    return time, program_activity(np.where(time < 1, 0, branch), time)
 
 
 def _profiles(n_genes: int, rng: np.random.Generator) -> np.ndarray:

@@ -35,11 +35,17 @@ STEP_CELLS = 512
 
 @dataclass(frozen=True)
 class Grid:
-    """Sizes to measure: all numbers of cells at `peaks[1]` peaks, all numbers of peaks at `cells[2]` cells."""
+    """Sizes to measure: all numbers of cells at `peaks[1]` peaks, all numbers of peaks at `cells[2]`; and more."""
 
     cells: tuple[int, ...] = (1_000, 3_000, 10_000, 30_000, 100_000)
     peaks: tuple[int, ...] = (10_000, 50_000, 200_000)
     genes: int = N_GENES
+    #: Cells and peaks of a whole run beside those.
+    largest: tuple[int, int] = (100_000, 100_000)
+    #: Cells whose counts stay on disk, at `peaks[1]` peaks.
+    backed_cells: tuple[int, ...] = (20_000, 60_000)
+    #: Cells of one modality whose components are there already.
+    component_cells: tuple[int, ...] = (100_000, 1_000_000)
     #: Beyond, dense distances take hours and dense layers more memory than a laptop has.
     reference_cells: int = 3_000
     reference_peaks: int = 50_000
@@ -47,16 +53,27 @@ class Grid:
     def jobs(self) -> list[Job]:
         """All measurements, those of least work first."""
         usual_cells, usual_peaks = self.cells[min(2, len(self.cells) - 1)], self.peaks[1]
-        sizes = {(n, usual_peaks) for n in self.cells} | {(usual_cells, n) for n in self.peaks}
+        sizes = {(n, usual_peaks) for n in self.cells} | {(usual_cells, n) for n in self.peaks} | {self.largest}
         jobs = [Job("scdart", *size, self.genes) for size in sizes]
         jobs += [
             Job("reference distances", n, self.peaks[0], self.genes) for n in self.cells if n <= self.reference_cells
         ]
         jobs += [Job("reference step", STEP_CELLS, n, self.genes) for n in self.peaks if n <= self.reference_peaks]
+        jobs += [Job("backed", n, usual_peaks, self.genes) for n in self.backed_cells]
+        jobs += [Job("components", n, 0, 0) for n in self.component_cells]
         return sorted(jobs, key=Job.work)
 
 
-QUICK = Grid((300, 1_000, 3_000), (1_000, 3_000, 10_000), 500, reference_cells=1_000, reference_peaks=10_000)
+QUICK = Grid(
+    (300, 1_000, 3_000),
+    (1_000, 3_000, 10_000),
+    500,
+    largest=(3_000, 10_000),
+    backed_cells=(1_000, 3_000),
+    component_cells=(10_000, 30_000),
+    reference_cells=1_000,
+    reference_peaks=10_000,
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,8 @@ class Job:
             "scdart": 1e3 * self.cells + self.cells * self.peaks / 50,
             "reference distances": self.cells**3 / 500,
             "reference step": 200 * self.peaks,
+            "backed": 1e2 * self.cells + self.cells * self.peaks / 100,
+            "components": 2e2 * self.cells,
         }[self.task]
 
     def measure(self, timeout: float) -> pd.DataFrame:

@@ -13,7 +13,6 @@ import torch
 from scipy import sparse
 from scvi import settings
 from sklearn.decomposition import PCA
-from sklearn.linear_model import Ridge
 from sklearn.preprocessing import normalize
 
 from scdart._constants import ATAC, RNA
@@ -21,6 +20,7 @@ from scdart.data import BATCH_KEYS, REGISTRY_KEYS
 from scdart.data._dataset import sequential_loader
 from scdart.data._fields import registered_anchors
 from scdart.module import GeneActivityNetwork
+from scdart.pp._ridge import fit_ridge, ridge_penalty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,8 +35,8 @@ _CHUNK = 2048
 #: Most cells to fit the linear maps to: a few dozen components need no more, and cost stops growing.
 _MAX_FIT = 20_000
 
-#: Penalty of the ridge regression, in units of the mean squared length of centred cells.
-_RIDGE_PENALTY = 3.0
+#: Accuracy of the directions that the networks begin with.
+_TOLERANCE = 1e-4
 
 #: Standard deviation of the prior path's output before training: as z-scores, it would begin as noise.
 _PRIOR_SCALE = 0.1
@@ -96,11 +96,9 @@ def _start_linear(module: SCDARTModule, gene_activity: GeneActivityNetwork, mana
     anchored = np.flatnonzero(anchors.getnnz(axis=0))
     sample = np.sort(rng.permutation(anchored)[:_MAX_FIT])
     accessibility = _csr(manager, ATAC, sample, module.accessibility)
-    centre = np.asarray(accessibility.mean(axis=0)).ravel()
-    penalty = _RIDGE_PENALTY * (accessibility.multiply(accessibility).sum() / len(sample) - centre @ centre)
-    ridge = Ridge(penalty, solver="sparse_cg").fit(accessibility, matched[sample])
+    ridge = fit_ridge(accessibility, matched[sample], ridge_penalty(accessibility), _TOLERANCE)
     gene_activity.set_directions(
-        torch.as_tensor(ridge.coef_.T.copy()), torch.as_tensor(ridge.intercept_), components.t() * spread
+        torch.as_tensor(ridge.coefficients), torch.as_tensor(ridge.intercept), components.t() * spread
     )
 
 

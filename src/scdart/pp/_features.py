@@ -9,8 +9,10 @@ import numpy as np
 import scanpy as sc
 import scipy.sparse as sp
 from anndata import AnnData
-from sklearn.decomposition import PCA, TruncatedSVD
+from scipy.sparse.linalg import LinearOperator, svds
+from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
+from sklearn.utils.extmath import svd_flip
 
 from scdart._checks import counts_slot, on_disk, stored_counts
 
@@ -147,8 +149,15 @@ def lsi(weights: sp.csr_matrix, n_comps: int = 30, *, random_state: int = 0) -> 
             f"LSI drops the first component of the {n_comps} that are left of {weights.shape[0]} cells x "
             f"{weights.shape[1]} peaks: pass at least 2 components, 3 cells and 3 peaks."
         )
-    scores = TruncatedSVD(n_comps, algorithm="arpack", random_state=random_state).fit_transform(weights)
-    return normalize(scores[:, 1:])
+    # Given the matrix itself, SciPy would copy it in order to transpose it.
+    forth, back = weights.dot, weights.T.dot
+    operator = LinearOperator(
+        weights.shape, matvec=forth, rmatvec=back, matmat=forth, rmatmat=back, dtype=weights.dtype
+    )
+    start = np.random.RandomState(random_state).uniform(-1, 1, min(weights.shape))
+    u, s, vt = svds(operator, n_comps, v0=start)
+    u, _ = svd_flip(u[:, ::-1], vt[::-1], u_based_decision=False)
+    return normalize((u * s[::-1])[:, 1:])
 
 
 def _available_components(n_comps: int, shape: tuple[int, int], axes: str) -> int:

@@ -1,14 +1,15 @@
-"""Linear prediction from sparse features, where no row's prediction has seen the row's own target."""
+"""Ridge regression on sparse features, and predictions in which no row has seen its own target."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import scipy.sparse as sp
 
 #: Penalty in units of the mean squared length of centred rows: independent of the number and the scale of features.
@@ -16,8 +17,64 @@ _PENALTY = 3.0
 
 _N_FOLDS = 5
 
-#: Accuracy of the solver, far below the error of the fit.
+#: Accuracy of the solver where targets are uncertain, far below the error of the fit.
 _TOLERANCE = 0.03
+
+
+class Ridge(NamedTuple):
+    """A linear map, ``features @ coefficients + intercept``.
+
+    Attributes
+    ----------
+    coefficients
+        Shape (n_features, n_targets).
+    intercept
+        Shape (n_targets,).
+    """
+
+    coefficients: np.ndarray
+    intercept: np.ndarray
+
+    def predict(self, features: sp.csr_matrix) -> np.ndarray:
+        """Predict the targets of other rows."""
+        return features @ self.coefficients + self.intercept
+
+
+def ridge_penalty(features: sp.csr_matrix) -> float:
+    """Penalty that suits features of any scale: three times the mean squared length of centred rows."""
+    mean = np.asarray(features.mean(axis=0)).ravel()
+    return _PENALTY * float(features.multiply(features).sum() / features.shape[0] - mean @ mean)
+
+
+def fit_ridge(features: sp.csr_matrix, targets: np.ndarray, penalty: float, tolerance: float) -> Ridge:
+    """Fit all targets at once, without making the features dense.
+
+    Parameters
+    ----------
+    features
+        Shape (n_rows, n_features).
+    targets
+        Shape (n_rows, n_targets).
+    penalty
+        Weight of the squared coefficients; the intercept is free.
+    tolerance
+        Length of the residual of the normal equations at which a target is solved, relative to the right side's.
+    """
+    centre, target_mean = np.asarray(features.mean(axis=0)), targets.mean(axis=0)
+    right = (targets - target_mean).astype(features.dtype)
+
+    def forth(values: np.ndarray) -> np.ndarray:
+        return features @ values - centre @ values
+
+    def back(values: np.ndarray) -> np.ndarray:
+        return features.T @ values - centre.T @ values.sum(axis=0, keepdims=True)
+
+    # The smaller of the two Gram matrices, neither of which is formed.
+    if features.shape[1] > features.shape[0]:
+        coefficients = back(_solve(lambda values: forth(back(values)) + penalty * values, right, tolerance))
+    else:
+        coefficients = _solve(lambda values: back(forth(values)) + penalty * values, back(right), tolerance)
+    return Ridge(coefficients, target_mean - (centre @ coefficients).ravel())
 
 
 def cross_fitted_ridge(
@@ -43,16 +100,44 @@ def cross_fitted_ridge(
     -------
     Predictions of shape (n_rows, n_targets): the mean over the models that were not fitted to the row.
     """
-    mean = np.asarray(features.mean(axis=0)).ravel()
-    spread = float(features.multiply(features).sum() / features.shape[0] - mean @ mean)
+    penalty = ridge_penalty(features)
     others = np.setdiff1d(np.arange(features.shape[0]), rows)
 
     predicted = np.zeros((features.shape[0], targets.shape[1]))
     folds = KFold(min(_N_FOLDS, len(rows)), shuffle=True, random_state=int(rng.integers(2**31)))
+    models = []
     for train, test in folds.split(rows):
-        model = Ridge(_PENALTY * spread, solver="sparse_cg", tol=_TOLERANCE)
-        model.fit(features[rows[train]], targets[train])
-        predicted[rows[test]] = model.predict(features[rows[test]])
-        if len(others):
-            predicted[others] += model.predict(features[others]) / folds.n_splits
+        models.append(fit_ridge(features[rows[train]], targets[train], penalty, _TOLERANCE))
+        predicted[rows[test]] = models[-1].predict(features[rows[test]])
+    if len(others):
+        # Linear models: their mean predicts as the mean of their predictions does.
+        mean = Ridge(*(np.mean(parts, axis=0) for parts in zip(*models, strict=True)))
+        predicted[others] = mean.predict(features[others])
     return predicted
+
+
+def _solve(product: Callable[[np.ndarray], np.ndarray], right: np.ndarray, tolerance: float) -> np.ndarray:
+    """Conjugate gradients for all columns side by side, each until it is solved.
+
+    One product of a sparse matrix with thirty vectors takes a third of the time of thirty products.
+    """
+    solution, residual, direction = np.zeros_like(right), right.copy(), right.copy()
+    squared = _dots(right, right)
+    solved = tolerance**2 * squared
+    for _ in range(10 * len(right)):
+        active = np.flatnonzero(squared > solved)
+        if not len(active):
+            break
+        moved = direction[:, active]
+        image = product(moved)
+        step = squared[active] / _dots(moved, image)
+        solution[:, active] += step * moved
+        residual[:, active] -= step * image
+        before, squared = squared, _dots(residual, residual)
+        direction[:, active] = residual[:, active] + squared[active] / before[active] * moved
+    return solution
+
+
+def _dots(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Inner products of columns, summed in double precision but of the columns' own type."""
+    return np.einsum("ij,ij->j", first, second, dtype=np.float64).astype(first.dtype)
