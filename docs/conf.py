@@ -106,6 +106,7 @@ html_title = project
 html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+html_search_scorer = str(Path(__file__).parent / "_static" / "search_scorer.js")  # read from where Sphinx is started
 html_context = {"default_mode": "auto"}
 toc_object_entries_show_parents = "hide"  # names of methods, without their class, fit into the margin
 html_theme_options = {
