@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from _reference import N_EPOCHS, STEPS_PER_EPOCH
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from scdart.model import PRESETS
 
@@ -113,11 +114,88 @@ Peak memory in GiB:
 {shown(wide(by_peaks, "peaks", "gib")).to_markdown(disable_numparse=True)}
 """
         )
-    parts.append(_comparison(results))
+    others = ours[(ours["peaks"] != usual_peaks) & (ours["cells"] != n_cells)]
+    for (cells, peaks), one in others.groupby(["cells", "peaks"]):
+        both = pd.concat({"CPU seconds": wide(one, "cells").iloc[0], "GiB": wide(one, "cells", "gib").iloc[0]}, axis=1)
+        values = both.T.map(lambda value: "" if np.isnan(value) else f"{value:.3g}")
+        parts.append(f"## {cells:,} cells, {peaks:,} peaks\n\n{values.to_markdown(disable_numparse=True)}\n")
+    parts += [_loading(ours), _backed(results), _components(results), _comparison(results)]
     if left_out:
         listed = "\n".join(f"- {job}{': ' + why if why else ''}" for job, why in left_out.items())
         parts.append(f"## Not measured\n\nPlanned, but left out of this run or failed:\n\n{listed}\n")
     return "\n".join(part for part in parts if part)
+
+
+def _loading(ours: pd.DataFrame) -> str:
+    """What part of a step is the assembly of its minibatch."""
+    times = ours.pivot_table(index=["cells", "peaks"], columns="stage", values="seconds")
+    if "minibatch" not in times:
+        return ""
+    rows = {
+        f"{n_cells:,} cells, {n_peaks:,} peaks": {
+            "minibatch, ms": f"{1e3 * one['minibatch']:.3g}",
+            "step, ms": f"{1e3 * one['step']:.3g}",
+            "share": f"{one['minibatch'] / one['step']:.1%}",
+        }
+        for (n_cells, n_peaks), one in times.dropna(subset="minibatch").iterrows()
+    }
+    return f"""## Loading
+
+Cells that are drawn and put together for a step, as a share of the step's CPU seconds, counts in memory:
+
+{_table(rows)}
+"""
+
+
+def _backed(results: pd.DataFrame) -> str:
+    backed = results[results["task"] == "backed"]
+    if backed.empty:
+        return ""
+    memory = backed.pivot_table(index="cells", columns="stage", values="gib")
+    seconds = backed.pivot_table(index="cells", columns="stage", values="seconds")
+    stages = ["opened", "set-up", "step", "embedding"]
+    rows = {
+        f"{n:,}": {f"{stage}, GiB": f"{memory[stage][n]:.2f}" for stage in stages if stage in memory}
+        | {"step, s": f"{seconds['step'][n]:.3g}"}
+        for n in memory.index
+    }
+    growth = ""
+    if len(memory) > 1:
+        added = memory.loc[memory.index.max(), "step"] - memory.loc[memory.index.min(), "step"]
+        growth = f" From the fewest to the most cells, memory of training grows by {added:.2f} GiB."
+    return f"""## Counts on disk
+
+Peak memory by number of cells at {backed["peaks"].max():,} peaks, counts in an h5mu file that is opened with
+`backed="r"`, and libraries included. Coordinates and anchors, made up here, are in memory, and grow with the number
+of cells; counts do not.{growth}
+
+{_table(rows)}
+"""
+
+
+def _components(results: pd.DataFrame) -> str:
+    """Coordinates of one modality without counts."""
+    measured = results[results["task"] == "components"].set_index("cells").sort_index()
+    if measured.empty:
+        return ""
+    rows = {
+        f"{n:,}": {
+            "CPU seconds": f"{one['seconds']:.3g}",
+            "on the wall, s": f"{one['wall']:.3g}",
+            "peak memory, GiB": f"{one['gib']:.3g}",
+        }
+        for n, one in measured.iterrows()
+    }
+    return f"""## Coordinates from components
+
+`diffusion_coordinates` of one modality whose 30 components are given (`use_rep`), by number of cells:
+
+{_table(rows)}
+"""
+
+
+def _table(rows: dict[str, dict[str, str]]) -> str:
+    return pd.DataFrame(rows).T.to_markdown(disable_numparse=True)
 
 
 def _comparison(results: pd.DataFrame) -> str:
@@ -143,7 +221,7 @@ def _comparison(results: pd.DataFrame) -> str:
             f"""Diffusion distances of both modalities at t = 30, 50 and 70, from the same features, by number of
 cells. The error is relative, in Frobenius norm.{grown}
 
-{pd.DataFrame(rows).T.to_markdown(disable_numparse=True)}
+{_table(rows)}
 """
         )
     if len(steps):
@@ -160,7 +238,7 @@ cells. The error is relative, in Frobenius norm.{grown}
         parts.append(
             f"""A step of 256 cells of each modality, by number of peaks:
 
-{pd.DataFrame(rows).T.to_markdown(disable_numparse=True)}
+{_table(rows)}
 """
         )
     if len(distances) > 1 and len(steps):
@@ -193,7 +271,7 @@ up to, its distances (beyond {largest:,} cells extrapolated by their exponent) a
 are {N_EPOCHS} epochs of {STEPS_PER_EPOCH}. That is a lower bound, since its minibatches are a quarter of all cells and
 not 256.
 
-{pd.DataFrame(rows).T.to_markdown(disable_numparse=True)}
+{_table(rows)}
 """
 
 
@@ -210,7 +288,7 @@ def draw(results: pd.DataFrame, usual_peaks: int, path: Path) -> None:
     ours = results[results["task"] == "scdart"]
     by_cells = ours[ours["peaks"] == usual_peaks]
     n_cells = ours.groupby("cells")["peaks"].nunique().idxmax() if len(ours) else 0
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
     styles = dict(zip([*STAGES[:4], "embedding"], ("o", "s", "^", "v", "D"), strict=True))
     for stage, marker in styles.items():
         seconds = _seconds(by_cells, "scdart", stage, "cells")
@@ -235,6 +313,13 @@ def draw(results: pd.DataFrame, usual_peaks: int, path: Path) -> None:
         if np.isfinite(axis.dataLim.get_points()).all():
             axis.set(xscale="log", yscale="log")
         axis.spines[["top", "right"]].set_visible(False)
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    for axis in (middle, right):
         axis.legend(frameon=False, fontsize=8)
+    # Over seven lines that cross, a legend would hide some.
+    left.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.yaxis.set_minor_locator(NullLocator())
+    right.yaxis.set_major_formatter(FuncFormatter(lambda gib, _: f"{gib:g}"))
     figure.savefig(path, dpi=150)
     plt.close(figure)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 
 from scdart.pp import _ridge
-from scdart.pp._ridge import cross_fitted_ridge
+from scdart.pp._ridge import cross_fitted_ridge, fit_ridge
 
 
 @pytest.fixture
@@ -57,3 +58,14 @@ def test_noise_is_not_predicted():
     targets = rng.normal(size=(200, 5))
     predicted = cross_fitted_ridge(features, targets, np.arange(200), rng)
     assert abs(np.mean([np.corrcoef(predicted[:, j], targets[:, j])[0, 1] for j in range(5)])) < 0.1
+
+
+@pytest.mark.parametrize("shape", [(60, 20), (20, 60)])
+def test_fit_is_that_of_scikit_learn(shape):
+    features = sp.random(*shape, density=0.3, format="csr", random_state=0)
+    targets = np.random.default_rng(1).normal(size=(shape[0], 4))
+    targets[:, 1] = 7.0  # nothing to solve
+    expected = Ridge(0.5).fit(features.toarray(), targets)
+    found = fit_ridge(features, targets, 0.5, tolerance=1e-10)
+    np.testing.assert_allclose(found.coefficients.T, expected.coef_, atol=1e-8)
+    np.testing.assert_allclose(found.intercept, expected.intercept_, atol=1e-8)

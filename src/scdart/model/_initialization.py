@@ -20,6 +20,7 @@ from scdart.data import BATCH_KEYS, REGISTRY_KEYS
 from scdart.data._dataset import sequential_loader
 from scdart.data._fields import registered_anchors
 from scdart.module import GeneActivityNetwork
+from scdart.pp._progress import parts
 from scdart.pp._ridge import fit_ridge, ridge_penalty
 
 if TYPE_CHECKING:
@@ -55,23 +56,27 @@ def initialize_from_data(module: SCDARTModule, manager: AnnDataManager) -> None:
     manager
         Manager of the training data.
     """
-    module.library_size.copy_(torch.cat([_row_sums(counts) for counts in _chunks(manager, RNA)]).median())
-    mean, deviation = _moments(module.log_expression(counts) for counts in _chunks(manager, RNA))
-    module.gene_mean.copy_(mean)
-    module.gene_deviation.copy_(deviation)
-    n_cells, n_open = 0, torch.zeros(module.n_peaks)
-    for counts in _chunks(manager, ATAC):
-        n_cells += counts.shape[0]
-        n_open += _open_cells(counts)
-    module.inverse_frequency.copy_(torch.log1p(n_cells / n_open.clamp(min=1)))
-    prior = sparse.csr_matrix(manager.get_from_registry(REGISTRY_KEYS.GENE_ACTIVITY), dtype=np.float32)
-    module.gene_activity.set_prior(prior)
-    if isinstance(module.gene_activity, GeneActivityNetwork):
-        links = module.gene_activity.links
-        links.standardize(
-            *_moments(links(module.accessibility(counts)) for counts in _chunks(manager, ATAC)), scale=_PRIOR_SCALE
-        )
-        _start_linear(module, module.gene_activity, manager)
+    with parts("Start of the networks", 2 if module.published else 3) as begin:
+        begin("statistics of expression")
+        module.library_size.copy_(torch.cat([_row_sums(counts) for counts in _chunks(manager, RNA)]).median())
+        mean, deviation = _moments(module.log_expression(counts) for counts in _chunks(manager, RNA))
+        module.gene_mean.copy_(mean)
+        module.gene_deviation.copy_(deviation)
+        begin("statistics of accessibility")
+        n_cells, n_open = 0, torch.zeros(module.n_peaks)
+        for counts in _chunks(manager, ATAC):
+            n_cells += counts.shape[0]
+            n_open += _open_cells(counts)
+        module.inverse_frequency.copy_(torch.log1p(n_cells / n_open.clamp(min=1)))
+        prior = sparse.csr_matrix(manager.get_from_registry(REGISTRY_KEYS.GENE_ACTIVITY), dtype=np.float32)
+        module.gene_activity.set_prior(prior)
+        if isinstance(module.gene_activity, GeneActivityNetwork):
+            links = module.gene_activity.links
+            links.standardize(
+                *_moments(links(module.accessibility(counts)) for counts in _chunks(manager, ATAC)), scale=_PRIOR_SCALE
+            )
+            begin("linear maps")
+            _start_linear(module, module.gene_activity, manager)
 
 
 def _start_linear(module: SCDARTModule, gene_activity: GeneActivityNetwork, manager: AnnDataManager) -> None:

@@ -97,10 +97,13 @@ def principal_coordinates(
         if width == max_width or missed_share(factor) <= tolerable:
             break
         width = min(2 * width, max_width)
-    if missed_share(factor) > _TOO_COARSE:
-        probes, _ = np.linalg.qr(images)
-        factor = _nystrom(probes, _gram(matrix, probes))
-    del probes, images
+    too_coarse = missed_share(factor) > _TOO_COARSE
+    del probes  # each of these arrays is as large as the result
+    if too_coarse:
+        del factor
+        images, _ = np.linalg.qr(images)
+        factor = _nystrom(images, _gram(matrix, images))
+    del images
 
     variances, axes = np.linalg.eigh(factor.T @ factor)
     kept = slice(None, -max_components - 1, -1)
