@@ -305,3 +305,26 @@ def test_shared_data(data_dir, name, n_cells, worst):
     z_atac = np.empty((n_cells, 10))
     z_atac[shuffled] = unpaired["atac"].obsm["X_anchors"]
     assert scdart.metrics.foscttm(unpaired["rna"].obsm["X_anchors"], z_atac) < worst
+
+
+@pytest.mark.parametrize("mod", ["rna", "atac"])
+def test_a_branch_that_one_modality_lacks_disturbs_no_other(mod):
+    mdata = scdart.datasets.simulate(
+        "trifurcating", n_cells=1_000, n_genes=600, n_peaks=1_800, paired=True, random_state=0
+    )
+    cells = {name: mdata[name].copy() for name in ("rna", "atac")}
+    cells[mod] = cells[mod][cells[mod].obs["branch"] != "4_2"].copy()
+    cells["atac"].obs_names = "other-" + cells["atac"].obs_names
+    other = {"rna": "atac", "atac": "rna"}[mod]
+    mdata = md.MuData(cells)
+    scdart.pp.anchors(mdata, random_state=0)
+    is_lone = (mdata[other].obs["branch"] == "4_2").to_numpy()
+    confidence = mdata[other].obsm["anchors_confidence"].ravel()
+    assert confidence[is_lone].mean() < 0.4
+    assert confidence[~is_lone].mean() > 0.75
+    shared = {mod: mdata[mod].obsm["X_anchors"], other: mdata[other].obsm["X_anchors"][~is_lone]}
+    assert scdart.metrics.foscttm(shared["rna"], shared["atac"]) < 0.03
+    # Their partners are few: anchors by weight belong to branches that both modalities have.
+    weights = mdata.obsp["anchors"]
+    rows = np.flatnonzero(mdata.obsmap[other].ravel() > 0)[is_lone]
+    assert (weights[rows].sum() + weights[:, rows].sum()) / weights.sum() < 0.25

@@ -10,7 +10,6 @@ from scdart.metrics import foscttm
 from scdart.pp import _correspondence
 from scdart.pp._correspondence import (
     Evidence,
-    Landmarks,
     canonical_coordinates,
     draw_landmarks,
     override_rows,
@@ -51,7 +50,7 @@ def dense_canonical(evidence, n_components):
 @pytest.mark.parametrize("chunk", [4096, 13])
 def test_canonical_coordinates_are_the_dense_formula(evidence, monkeypatch, chunk):
     monkeypatch.setattr(_correspondence, "_CHUNK", chunk)
-    found = canonical_coordinates(evidence, 5, random_state=0)
+    found = canonical_coordinates(evidence, 5, random_state=0).unit()
     rna, atac = dense_canonical(evidence, 5)
     # Up to the signs of the components, the same in both modalities.
     np.testing.assert_allclose(found.rna @ found.atac.T, rna @ atac.T, atol=1e-3)
@@ -80,7 +79,7 @@ def test_rare_genes_and_closed_genes_do_not_disturb(evidence):
 def refine(evidence, n_rounds, landmarks=None):
     canonical = canonical_coordinates(evidence, 5, random_state=0)
     rng = np.random.default_rng(0)
-    landmarks = draw_landmarks(evidence, rng) if landmarks is None else landmarks
+    landmarks = draw_landmarks(evidence, rng, 0) if landmarks is None else landmarks
     return refined_coordinates(evidence, canonical, landmarks, n_rounds, 20, rng)
 
 
@@ -95,13 +94,13 @@ def test_refinement_uses_peaks_without_link(evidence):
 def test_refinement_learns_from_landmarks_for_all_cells(evidence, monkeypatch):
     canonical = refine(evidence, 0)
     monkeypatch.setattr(_correspondence, "_MAX_LANDMARKS", 75)
-    landmarks = draw_landmarks(evidence, np.random.default_rng(1))
-    assert [len(np.unique(rows)) for rows in landmarks] == [75, 75]
+    landmarks = draw_landmarks(evidence, np.random.default_rng(1), 0)
+    assert [len(np.unique(rows)) for rows in landmarks[:2]] == [75, 75]
     assert (landmarks.rna != landmarks.atac).any()
     refined = refine(evidence, 2, landmarks)
     np.testing.assert_allclose(np.linalg.norm(refined.rna, axis=1), 1, rtol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(refined.atac, axis=1), 1, rtol=1e-6)
-    others = np.setdiff1d(np.arange(150), np.union1d(*landmarks))
+    others = np.setdiff1d(np.arange(150), np.union1d(*landmarks[:2]))
     assert foscttm(refined.rna[others], refined.atac[others]) < foscttm(canonical.rna[others], canonical.atac[others])
 
 
@@ -112,8 +111,9 @@ def test_known_rows_replace_inferred_ones():
 
 
 def test_partners_are_landmarks_or_known(evidence):
-    coordinates = canonical_coordinates(evidence, 5, random_state=0)
-    landmarks = Landmarks(np.arange(0, 150, 2), np.arange(0, 150, 3))
+    coordinates = canonical_coordinates(evidence, 5, random_state=0).unit()
+    rows = {"rna": np.arange(0, 150, 2), "atac": np.arange(0, 150, 3)}
+    landmarks = draw_landmarks(evidence, np.random.default_rng(0), 0)._replace(**rows)
     known = sp.csr_matrix(([1.0], ([3], [140])), shape=(150, 150))
     to_rna, to_atac = partners(coordinates, landmarks, 10, known)
     assert to_rna[3].indices.tolist() == [140]

@@ -53,7 +53,8 @@ def test_cells_that_the_other_modality_lacks_have_no_confidence():
     assert (confused.min() >= 0) & (confused.max() == 1)
     for candidates in (np.arange(300), np.arange(0, 300, 2)):
         confidence = counterpart_confidence(received, own, own[candidates], 20, candidates)
-        assert confidence[population == 0].min() > 0.9
+        assert confidence[population == 0].min() > 0.7  # the mass that they receive is random
+        assert np.median(confidence[population == 0]) > 0.9
         assert confidence[population == 1].max() < 0.01
 
 
@@ -64,10 +65,15 @@ def test_hubs_do_not_lend_their_confidence():
     assert counterpart_confidence(received, positions, positions, 10).min() > 0.99
 
 
-def test_confidence_is_in_units_of_the_mean_mass():
+def test_confidence_is_in_units_of_what_cells_with_a_counterpart_receive():
     population = np.repeat([0, 1], [80, 20])
     positions = 10.0 * population[:, None] + np.random.default_rng(0).normal(size=(100, 1))
-    received = np.where(population == 0, 0.25, 4.0)  # 80/20 against 20/80
+    # 80/20 against 20/80: the 20 receive 80% of the mass.
+    received = np.where(population == 0, 0.25, 4.0)
     confidence = counterpart_confidence(received, positions, positions, 10)
-    np.testing.assert_allclose(confidence[population == 0], 0.25, rtol=1e-6)
+    np.testing.assert_allclose(confidence[population == 0], 0.25 / 4, rtol=1e-6)
     np.testing.assert_allclose(confidence[population == 1], 1)
+    # However many cells the other modality lacks.
+    received = np.where(population == 0, 0.0, 5.0)
+    confidence = counterpart_confidence(received, positions, positions, 10)
+    np.testing.assert_allclose(confidence, population, atol=1e-6)

@@ -69,3 +69,28 @@ def test_fit_is_that_of_scikit_learn(shape):
     found = fit_ridge(features, targets, 0.5, tolerance=1e-10)
     np.testing.assert_allclose(found.coefficients.T, expected.coef_, atol=1e-8)
     np.testing.assert_allclose(found.intercept, expected.intercept_, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(60, 20), (20, 60)])
+def test_weighted_fit_is_that_of_scikit_learn(shape):
+    rng = np.random.default_rng(1)
+    features = sp.random(*shape, density=0.3, format="csr", random_state=0)
+    targets, weights = rng.normal(size=(shape[0], 4)), rng.random(shape[0])
+    weights[::5] = 0
+    expected = Ridge(0.5).fit(features.toarray(), targets, sample_weight=weights)
+    found = fit_ridge(features, targets, 0.5, tolerance=1e-10, weights=weights)
+    np.testing.assert_allclose(found.coefficients.T, expected.coef_, atol=1e-8)
+    np.testing.assert_allclose(found.intercept, expected.intercept_, atol=1e-8)
+
+
+def test_rows_of_weight_zero_are_as_good_as_absent(features, monkeypatch):
+    monkeypatch.setattr(_ridge, "_TOLERANCE", 1e-10)
+    targets = np.random.default_rng(1).normal(size=(90, 2))
+    weights = np.ones(90)
+    disturbed = targets.copy()
+    disturbed[:9], weights[:9] = 100, 0
+    given, expected = (
+        cross_fitted_ridge(features, values, np.arange(90), np.random.default_rng(2), weights)
+        for values in (disturbed, targets)
+    )
+    np.testing.assert_allclose(given, expected, atol=1e-7)

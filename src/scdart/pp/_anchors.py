@@ -20,12 +20,13 @@ from ._correspondence import (
     Coordinates,
     Evidence,
     canonical_coordinates,
+    column_sums,
     draw_landmarks,
     override_rows,
     partners,
     refined_coordinates,
 )
-from ._features import log_normalize, lsi, modality_counts, pca, tfidf
+from ._features import log_normalize, modality_counts, tfidf
 from ._matching import counterpart_confidence
 from ._progress import parts
 
@@ -35,12 +36,17 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+    from ._correspondence import Landmarks
+
     Pairs = Literal["obs_names"] | pd.DataFrame | np.ndarray | Sequence[tuple[str, str]]
 
 logger = logging.getLogger(__name__)
 
 #: Rounds of refinement: the second still helps, a third no longer does.
 _N_ROUNDS = 2
+
+#: RNA cells keep some partners even if ATAC has no such cells.
+_MIN_CONFIDENCE = 1e-3
 
 #: Agreement below which the prior is said to carry no signal, in standard deviations of mismatched genes.
 _MIN_Z = 3.0
@@ -203,35 +209,36 @@ def _infer(
 ) -> _Anchors:
     variants = {"auto": ["canonical", "refined"], True: ["refined"], False: ["canonical"]}[refine]
 
-    def infer(part: Evidence, names: list[str], rng: np.random.Generator) -> list[Coordinates]:
+    def infer(part: Evidence, landmarks: Landmarks, names: list[str], rng: np.random.Generator) -> list[Coordinates]:
         canonical = canonical_coordinates(part, n_components, seed)
-        refinement = (draw_landmarks(part, rng), _N_ROUNDS, n_neighbors, rng)
+        refinement = (landmarks, _N_ROUNDS, n_neighbors, rng)
         return [
-            canonical if name == "canonical" else refined_coordinates(part, canonical, *refinement) for name in names
+            canonical.unit() if name == "canonical" else refined_coordinates(part, canonical, *refinement)
+            for name in names
         ]
 
     begin(f"agreement of held-out genes, {' and '.join(variants)}")
     rng = np.random.default_rng(seed)
-    scores = held_out_agreement(evidence, lambda part, rng: infer(part, variants, rng), n_neighbors, rng)
+    scores = held_out_agreement(
+        evidence, lambda part, rng: infer(part, draw_landmarks(part, rng, seed), variants, rng), n_neighbors, rng
+    )
     agreement = dict(zip(variants, scores, strict=True))
     variant = max(agreement, key=lambda name: agreement[name].correlation)
     _report(variant, agreement)
     begin(f"{variant} coordinates of {evidence.expression.shape[0]:,} RNA and {evidence.weights.shape[0]:,} ATAC cells")
-    found = infer(evidence, [variant], rng)[0]
+    landmarks = draw_landmarks(evidence, rng, seed)
+    found = infer(evidence, landmarks, [variant], rng)[0]
 
     begin("partners and confidence")
-    landmarks = draw_landmarks(evidence, rng)
     to_rna, to_atac = partners(found, landmarks, n_neighbors, evidence.known)
-    own = {
-        RNA: pca(evidence.expression[landmarks.rna], random_state=seed),
-        ATAC: lsi(evidence.weights[landmarks.atac], random_state=seed),
-    }
+    own = {RNA: landmarks.own_rna, ATAC: landmarks.own_atac}
     confidence = {
-        RNA: counterpart_confidence(_column_sums(to_atac), found.rna, own[RNA], n_neighbors, landmarks.rna),
-        ATAC: counterpart_confidence(_column_sums(to_rna), found.atac, own[ATAC], n_neighbors, landmarks.atac),
+        RNA: counterpart_confidence(column_sums(to_atac), found.rna, own[RNA], n_neighbors, landmarks.rna),
+        ATAC: counterpart_confidence(column_sums(to_rna), found.atac, own[ATAC], n_neighbors, landmarks.atac),
     }
-    # Partners of either modality's choice: every RNA cell has some, whether or not an ATAC cell chose it.
-    columns = normalize(to_atac + to_rna.T, norm="l1")
+    # Partners of either modality's choice: every RNA cell has some, whether or not an ATAC cell chose it. Those that
+    # ATAC lacks must not crowd out the counterparts of the cell that they chose.
+    columns = normalize((to_atac + to_rna.T) @ sp.diags(confidence[RNA].clip(_MIN_CONFIDENCE)), norm="l1")
     if evidence.known is not None:
         confidence[RNA][evidence.known.getnnz(axis=1) > 0] = 1
         confidence[ATAC][evidence.known.getnnz(axis=0) > 0] = 1
@@ -324,10 +331,6 @@ def _check_overlap(rna: sp.csr_matrix, atac: sp.csr_matrix, prior: sp.csr_matrix
             f"mdata.mod[{atac_mod!r}], too few to infer anchors: check that genes and peaks match the annotation of "
             "the prior, or pass known pairs with inferred=False."
         )
-
-
-def _column_sums(matrix: sp.csr_matrix) -> np.ndarray:
-    return np.asarray(matrix.sum(axis=0)).ravel()
 
 
 def _at_positions(weights: sp.csr_matrix, mdata: MuData, rna_mod: str, atac_mod: str) -> sp.csr_matrix:

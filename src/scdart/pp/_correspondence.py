@@ -9,8 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
-from ._features import pca
-from ._matching import soft_neighbors
+from ._features import lsi, pca
+from ._matching import counterpart_confidence, soft_neighbors
 from ._ridge import cross_fitted_ridge
 
 #: Principal components of RNA that gene activity is compared with.
@@ -55,23 +55,46 @@ class Evidence:
 
 
 class Coordinates(NamedTuple):
-    """Coordinates of unit length that both modalities share, of shape (n_rna, n_components), (n_atac, n_components)."""
+    """Coordinates that both modalities share, of shape (n_rna, n_components) and (n_atac, n_components)."""
+
+    rna: np.ndarray
+    atac: np.ndarray
+
+    def unit(self) -> Coordinates:
+        """Scale to length 1: cells are compared by direction."""
+        return Coordinates(normalize(self.rna), normalize(self.atac))
+
+
+class Confidence(NamedTuple):
+    """Confidence in [0, 1] that the other modality has such cells, of shape (n_rna,) and (n_atac,)."""
 
     rna: np.ndarray
     atac: np.ndarray
 
 
 class Landmarks(NamedTuple):
-    """Rows of either modality that others are compared with: all cells, or as many as their structure needs."""
+    """Cells of either modality that others are compared with: all cells, or as many as their structure needs.
+
+    Attributes
+    ----------
+    rna, atac
+        Their rows.
+    own_rna, own_atac
+        Their coordinates in their own modality, of shape (n_landmarks, n_features).
+    """
 
     rna: np.ndarray
     atac: np.ndarray
+    own_rna: np.ndarray
+    own_atac: np.ndarray
 
 
-def draw_landmarks(evidence: Evidence, rng: np.random.Generator) -> Landmarks:
+def draw_landmarks(evidence: Evidence, rng: np.random.Generator, random_state: int) -> Landmarks:
     """Draw cells of either modality at random."""
     n_rna, n_atac = evidence.expression.shape[0], evidence.weights.shape[0]
-    return Landmarks(*(np.sort(rng.permutation(n)[:_MAX_LANDMARKS]) for n in (n_rna, n_atac)))
+    rna, atac = (np.sort(rng.permutation(n)[:_MAX_LANDMARKS]) for n in (n_rna, n_atac))
+    own_rna = pca(evidence.expression[rna], random_state=random_state)
+    return Landmarks(rna, atac, own_rna, lsi(evidence.weights[atac], random_state=random_state))
 
 
 def canonical_coordinates(evidence: Evidence, n_components: int, random_state: int) -> Coordinates:
@@ -88,7 +111,7 @@ def canonical_coordinates(evidence: Evidence, n_components: int, random_state: i
     basis = basis / np.linalg.norm(basis, axis=0)
     u, s, vt = np.linalg.svd(_activity_products(evidence, (scaled.T @ basis).T), full_matrices=False)
     scale = np.sqrt(s[:n_components])
-    return Coordinates(normalize(basis @ u[:, :n_components] * scale), normalize(vt[:n_components].T * scale))
+    return Coordinates(basis @ u[:, :n_components] * scale, vt[:n_components].T * scale)
 
 
 def refined_coordinates(
@@ -104,14 +127,19 @@ def refined_coordinates(
     In each round, landmarks take the mean coordinates of their partners in the other modality, ridge regression learns
     to predict these from all features of the cell's own modality, and what it predicts for cells that it was not fitted
     to is added to the canonical coordinates, each component as far as it can be predicted.
+
+    Cells count by the confidence that they have a counterpart, in the regression and in the mean that becomes the
+    origin: a population that one modality lacks must neither be fitted to its nearest neighbours in the other, nor
+    move the point from which directions are seen.
     """
     expression, weights = normalize(evidence.expression), normalize(evidence.weights)
-    refined = canonical
+    refined = canonical.unit()
     for _ in range(n_rounds):
         to_rna, to_atac = partners(refined, landmarks, n_neighbors, evidence.known, queries=landmarks)
+        confidence = landmark_confidence(refined, to_rna, to_atac, landmarks, n_neighbors)
         refined = Coordinates(
-            _sharpened(canonical.rna, expression, to_rna @ refined.atac, landmarks.rna, rng),
-            _sharpened(canonical.atac, weights, to_atac @ refined.rna, landmarks.atac, rng),
+            _sharpened(canonical.rna, expression, to_rna @ refined.atac, landmarks.rna, confidence.rna, rng),
+            _sharpened(canonical.atac, weights, to_atac @ refined.rna, landmarks.atac, confidence.atac, rng),
         )
     return refined
 
@@ -130,12 +158,31 @@ def partners(
     -------
     Weights of shape (n_rna, n_atac) and (n_atac, n_rna), or of the rows of `queries`; rows sum to 1.
     """
-    rna, atac = (slice(None), slice(None)) if queries is None else queries
+    rna, atac = (slice(None), slice(None)) if queries is None else (queries.rna, queries.atac)
     to_rna = soft_neighbors(coordinates.rna[rna], coordinates.atac, n_neighbors, landmarks.atac)
     to_atac = soft_neighbors(coordinates.atac[atac], coordinates.rna, n_neighbors, landmarks.rna)
     if known is None:
         return to_rna, to_atac
     return override_rows(to_rna, known[rna]), override_rows(to_atac, known.T.tocsr()[atac])
+
+
+def landmark_confidence(
+    coordinates: Coordinates, to_rna: sp.csr_matrix, to_atac: sp.csr_matrix, landmarks: Landmarks, n_neighbors: int
+) -> Confidence:
+    """How far landmarks have counterparts, judged by who chose them as partners."""
+    return Confidence(
+        counterpart_confidence(
+            column_sums(to_atac)[landmarks.rna], coordinates.rna[landmarks.rna], landmarks.own_rna, n_neighbors
+        ),
+        counterpart_confidence(
+            column_sums(to_rna)[landmarks.atac], coordinates.atac[landmarks.atac], landmarks.own_atac, n_neighbors
+        ),
+    )
+
+
+def column_sums(matrix: sp.csr_matrix) -> np.ndarray:
+    """Sum over rows, as an array."""
+    return np.asarray(matrix.sum(axis=0)).ravel()
 
 
 def override_rows(weights: sp.csr_matrix, known: sp.csr_matrix) -> sp.csr_matrix:
@@ -173,14 +220,22 @@ def _activity_products(evidence: Evidence, loadings: np.ndarray) -> np.ndarray:
 
 
 def _sharpened(
-    canonical: np.ndarray, features: sp.csr_matrix, targets: np.ndarray, rows: np.ndarray, rng: np.random.Generator
+    canonical: np.ndarray,
+    features: sp.csr_matrix,
+    targets: np.ndarray,
+    rows: np.ndarray,
+    confidence: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    predicted = cross_fitted_ridge(features, targets, rows, rng)
-    predicted -= predicted[rows].mean(axis=0)
-    spread = np.maximum(predicted[rows].std(axis=0), np.finfo(float).tiny)
+    share = confidence / confidence.sum()
+    canonical = normalize(canonical - share @ canonical[rows])
+    predicted = cross_fitted_ridge(features, targets, rows, rng, confidence)
+    predicted -= share @ predicted[rows]
+    targets = targets - share @ targets
+    spread = np.sqrt(share @ predicted[rows] ** 2).clip(np.finfo(float).tiny)
     # Ridge shrinks the components that are hard to predict, and the mean over partners those that are hard to match:
     # both are undone, up to the share of the target's variance that was predicted.
-    covariance = (predicted[rows] * (targets - targets.mean(axis=0))).mean(axis=0)
-    correlation = covariance / np.maximum(spread * targets.std(axis=0), np.finfo(float).tiny)
+    covariance = share @ (predicted[rows] * targets)
+    correlation = covariance / (spread * np.sqrt(share @ targets**2)).clip(np.finfo(float).tiny)
     predicted *= canonical.std(axis=0) / spread * correlation.clip(0) ** 2
     return normalize(canonical + _PREDICTION_WEIGHT * normalize(predicted))

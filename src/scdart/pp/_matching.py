@@ -73,10 +73,17 @@ def counterpart_confidence(
 
     Returns
     -------
-    Confidence in [0, 1] of shape (n_cells,): received mass in units of the mean over cells, 1 where it is more.
+    Confidence in [0, 1] of shape (n_cells,): received mass in units of what cells with a counterpart receive: the
+    median over the mass, not over the cells, so that cells that the other modality lacks do not lower it.
     """
     candidates = np.arange(len(received)) if candidates is None else candidates
     mass = received[candidates]
     mass = soft_neighbors(own, own, n_neighbors) @ np.minimum(mass, np.quantile(mass, _HUB_QUANTILE))
     mass = soft_neighbors(shared, shared[candidates], n_neighbors) @ mass
-    return np.minimum(mass / mass.mean(), 1.0)
+    return np.minimum(mass / _typical(mass), 1.0)
+
+
+def _typical(mass: np.ndarray) -> float:
+    """Median over the mass: half of it is received by cells that receive more."""
+    ordered = np.sort(mass)
+    return ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)]

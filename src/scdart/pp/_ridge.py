@@ -46,7 +46,13 @@ def ridge_penalty(features: sp.csr_matrix) -> float:
     return _PENALTY * float(features.multiply(features).sum() / features.shape[0] - mean @ mean)
 
 
-def fit_ridge(features: sp.csr_matrix, targets: np.ndarray, penalty: float, tolerance: float) -> Ridge:
+def fit_ridge(
+    features: sp.csr_matrix,
+    targets: np.ndarray,
+    penalty: float,
+    tolerance: float,
+    weights: np.ndarray | None = None,
+) -> Ridge:
     """Fit all targets at once, without making the features dense.
 
     Parameters
@@ -59,14 +65,20 @@ def fit_ridge(features: sp.csr_matrix, targets: np.ndarray, penalty: float, tole
         Weight of the squared coefficients; the intercept is free.
     tolerance
         Length of the residual of the normal equations at which a target is solved, relative to the right side's.
+    weights
+        How much each row counts, of shape (n_rows,); by default 1.
     """
-    centre, target_mean = np.asarray(features.mean(axis=0)), targets.mean(axis=0)
-    right = (targets - target_mean).astype(features.dtype)
+    weights = np.ones(len(targets)) if weights is None else weights
+    share = (weights / weights.sum()).astype(features.dtype)
+    centre, target_mean = (features.T @ share)[None], share @ targets
+    root = np.sqrt(weights).astype(features.dtype)[:, None]
+    right = (root * (targets - target_mean)).astype(features.dtype)
 
     def forth(values: np.ndarray) -> np.ndarray:
-        return features @ values - centre @ values
+        return root * (features @ values - centre @ values)
 
     def back(values: np.ndarray) -> np.ndarray:
+        values = root * values
         return features.T @ values - centre.T @ values.sum(axis=0, keepdims=True)
 
     # The smaller of the two Gram matrices, neither of which is formed.
@@ -78,7 +90,11 @@ def fit_ridge(features: sp.csr_matrix, targets: np.ndarray, penalty: float, tole
 
 
 def cross_fitted_ridge(
-    features: sp.csr_matrix, targets: np.ndarray, rows: np.ndarray, rng: np.random.Generator
+    features: sp.csr_matrix,
+    targets: np.ndarray,
+    rows: np.ndarray,
+    rng: np.random.Generator,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Predict targets by ridge regression that was fitted to other rows.
 
@@ -95,19 +111,22 @@ def cross_fitted_ridge(
         The rows of `features` that have targets, of shape (n_targeted,).
     rng
         Source of the folds.
+    weights
+        How much each of `rows` counts, of shape (n_targeted,); by default 1.
 
     Returns
     -------
     Predictions of shape (n_rows, n_targets): the mean over the models that were not fitted to the row.
     """
     penalty = ridge_penalty(features)
+    weights = np.ones(len(rows)) if weights is None else weights
     others = np.setdiff1d(np.arange(features.shape[0]), rows)
 
     predicted = np.zeros((features.shape[0], targets.shape[1]))
     folds = KFold(min(_N_FOLDS, len(rows)), shuffle=True, random_state=int(rng.integers(2**31)))
     models = []
     for train, test in folds.split(rows):
-        models.append(fit_ridge(features[rows[train]], targets[train], penalty, _TOLERANCE))
+        models.append(fit_ridge(features[rows[train]], targets[train], penalty, _TOLERANCE, weights[train]))
         predicted[rows[test]] = models[-1].predict(features[rows[test]])
     if len(others):
         # Linear models: their mean predicts as the mean of their predictions does.
