@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
@@ -50,6 +51,9 @@ def run(method: Method, files: dict[str, Path], seed: int, folder: Path, python:
             )
         except subprocess.TimeoutExpired:
             return Run(cells, failure=f"stopped after {timeout:.0f} s")
+    if ended.returncode < 0:
+        reason = signal.Signals(-ended.returncode).name
+        return Run(cells, failure=f"ended by the system with {reason}, as it does where memory runs out")
     if ended.returncode:
         return Run(cells, failure=last_line((folder / "log.txt").read_text()) or f"ended with code {ended.returncode}")
     report = json.loads((folder / "report.json").read_text())

@@ -38,6 +38,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
 RESULTS = REPOSITORY / "benchmarks" / "results"
 
+#: Characters of a line of code that the site shows without scrolling.
+_LINE = 88
+
 
 def main(
     experiment: Annotated[str, typer.Option(help=f"One of {', '.join(experiments(Path()))}.")] = "reference",
@@ -159,13 +162,19 @@ def _slug(name: str) -> str:
 def _command(
     name: str, method: list[str] | None, dataset: list[str] | None, seeds: int | None, pythons: dict[str, str]
 ) -> str:
-    """The command to repeat this with, but for where things lie on this machine."""
-    parts = ["python", "benchmarks/accuracy.py", "--experiment", name]
-    for flag, values in (("--method", method), ("--dataset", dataset)):
-        parts += [part for value in values or [] for part in (flag, value)]
-    parts += ["--seeds", str(seeds)] if seeds else []
-    parts += [part for one in pythons for part in ("--python", f"{one}=path/to/python")]
-    return shlex.join(parts)
+    """The command to repeat this with, but for where things lie on this machine, in lines that fit a page."""
+    options = [("--experiment", name)]
+    options += [
+        (flag, value) for flag, values in (("--method", method), ("--dataset", dataset)) for value in values or []
+    ]
+    options += [("--seeds", str(seeds))] if seeds else []
+    options += [("--python", f"{one}=path/to/python") for one in pythons]
+    lines = ["python benchmarks/accuracy.py"]
+    for option in map(shlex.join, options):
+        if len(lines[-1]) + len(option) > _LINE:
+            lines.append("   ")
+        lines[-1] += f" {option}"
+    return " \\\n".join(lines)
 
 
 if __name__ == "__main__":
