@@ -51,15 +51,19 @@ def run(method: Method, files: dict[str, Path], seed: int, folder: Path, python:
             )
         except subprocess.TimeoutExpired:
             return Run(cells, failure=f"stopped after {timeout:.0f} s")
-    if ended.returncode < 0:
-        reason = signal.Signals(-ended.returncode).name
-        return Run(cells, failure=f"ended by the system with {reason}, as it does where memory runs out")
     if ended.returncode:
-        return Run(cells, failure=last_line((folder / "log.txt").read_text()) or f"ended with code {ended.returncode}")
+        return Run(cells, failure=why_ended(ended.returncode, (folder / "log.txt").read_text()))
     report = json.loads((folder / "report.json").read_text())
     embedding = Embedding.load(folder / "embedding.npz")
     (folder / "embedding.npz").unlink()  # with predicted expression, it can take gigabytes
     return Run(cells, embedding, report)
+
+
+def why_ended(code: int, output: str) -> str:
+    """Why a process failed: what it wrote last, unless a signal ended it before it could say."""
+    if code < 0:
+        return f"ended by the system with {signal.Signals(-code).name}, as it does where memory runs out"
+    return last_line(output) or f"ended with code {code}"
 
 
 def last_line(text: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import pandas as pd
 import typer
-from _runner import last_line
+from _runner import last_line, why_ended
 from _scaling_report import draw, page
 from _synthetic import N_GENES
 
@@ -103,7 +103,7 @@ class Job:
             check=False,
         )
         if ended.returncode:
-            raise RuntimeError(last_line(ended.stderr) or f"ended with code {ended.returncode}")
+            raise RuntimeError(why_ended(ended.returncode, ended.stderr))
         measured = json.loads(last_line(ended.stdout))
         keys = {"task": self.task, "cells": self.cells, "peaks": self.peaks, "genes": self.genes}
         return pd.DataFrame([keys | {"stage": stage} | values for stage, values in measured.items()], columns=COLUMNS)

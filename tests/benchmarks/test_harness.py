@@ -13,7 +13,7 @@ from _datasets import DataSet, all_cells, share_of, simulated, unequal_branches,
 from _experiments import BY_METRIC, Experiment, experiments
 from _methods import METHODS, Embedding, Method
 from _report import METRICS, markdown, summarize, tables
-from _runner import missing_requirement, run
+from _runner import missing_requirement, run, why_ended
 from _scores import Scorer, best_cluster_f1
 from scipy import sparse
 
@@ -142,6 +142,12 @@ def test_run_in_a_process_of_its_own(halves, files, tmp_path):
 def test_failure_is_reported(files, tmp_path):
     broken = Method("no_such_function", "numpy", embeds_new_cells=True)
     assert "no_such_function" in run(broken, files, 0, tmp_path, accuracy.sys.executable, timeout=120).failure
+
+
+def test_a_signal_is_told_from_an_error():
+    assert "SIGKILL" in why_ended(-9, "half of a message\n")
+    assert why_ended(1, "Traceback\nValueError: no\n\n") == "ValueError: no"
+    assert why_ended(3, "") == "ended with code 3"
 
 
 def test_methods_are_stopped_and_get_only_cells_they_can_embed(files, tmp_path):

@@ -98,12 +98,11 @@ def _start_linear(module: SCDARTModule, gene_activity: GeneActivityNetwork, mana
 
     positions = [module.expression(counts) @ components.t() / spread for counts in _chunks(manager, RNA)]
     matched = normalize(anchors.T, norm="l1") @ torch.cat(positions).numpy()
-    anchored = np.flatnonzero(anchors.sum(axis=0))
-    sample = np.sort(rng.permutation(anchored)[:_MAX_FIT])
-    accessibility = _csr(manager, ATAC, sample, module.accessibility)
     # Cells that RNA lacks have anchors of little confidence, and must not bend the directions of the others.
-    confidence = np.asarray(anchors.sum(axis=0)).ravel()[sample]
-    ridge = fit_ridge(accessibility, matched[sample], ridge_penalty(accessibility), _TOLERANCE, confidence)
+    confidence = np.asarray(anchors.sum(axis=0)).ravel()
+    sample = np.sort(rng.permutation(np.flatnonzero(confidence))[:_MAX_FIT])
+    accessibility = _csr(manager, ATAC, sample, module.accessibility)
+    ridge = fit_ridge(accessibility, matched[sample], ridge_penalty(accessibility), _TOLERANCE, confidence[sample])
     gene_activity.set_directions(
         torch.as_tensor(ridge.coefficients), torch.as_tensor(ridge.intercept), components.t() * spread
     )

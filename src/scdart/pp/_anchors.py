@@ -231,10 +231,10 @@ def _infer(
 
     begin("partners and confidence")
     to_rna, to_atac = partners(found, landmarks, n_neighbors, evidence.known)
-    own = {RNA: landmarks.own_rna, ATAC: landmarks.own_atac}
+    received = {RNA: column_sums(to_atac), ATAC: column_sums(to_rna)}
     confidence = {
-        RNA: counterpart_confidence(column_sums(to_atac), found.rna, own[RNA], n_neighbors, landmarks.rna),
-        ATAC: counterpart_confidence(column_sums(to_rna), found.atac, own[ATAC], n_neighbors, landmarks.atac),
+        RNA: counterpart_confidence(received[RNA], found.rna, landmarks.own_rna, n_neighbors, landmarks.rna),
+        ATAC: counterpart_confidence(received[ATAC], found.atac, landmarks.own_atac, n_neighbors, landmarks.atac),
     }
     # Partners of either modality's choice: every RNA cell has some, whether or not an ATAC cell chose it. Those that
     # ATAC lacks must not crowd out the counterparts of the cell that they chose.

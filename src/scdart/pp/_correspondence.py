@@ -90,7 +90,7 @@ class Landmarks(NamedTuple):
 
 
 def draw_landmarks(evidence: Evidence, rng: np.random.Generator, random_state: int) -> Landmarks:
-    """Draw cells of either modality at random."""
+    """Draw cells of either modality at random, and place them in their own modality."""
     n_rna, n_atac = evidence.expression.shape[0], evidence.weights.shape[0]
     rna, atac = (np.sort(rng.permutation(n)[:_MAX_LANDMARKS]) for n in (n_rna, n_atac))
     own_rna = pca(evidence.expression[rna], random_state=random_state)
@@ -208,7 +208,7 @@ def _activity_products(evidence: Evidence, loadings: np.ndarray) -> np.ndarray:
     """
     weights, prior = evidence.weights, evidence.prior
     per_cell = np.sqrt(weights @ np.asarray(prior.sum(axis=1)).ravel())
-    per_gene = np.asarray(weights.sum(axis=0)).ravel() @ prior
+    per_gene = column_sums(weights) @ prior
     per_gene = np.sqrt(per_gene / per_gene.sum())
     products = -np.outer(loadings @ per_gene, per_cell)
     for start in range(0, weights.shape[0], _CHUNK):
