@@ -184,21 +184,40 @@ def test_search_finds_the_model(window, address):
     assert first.partition("#")[0] == f"{address}/api/generated/scdart.model.SCDART.html"
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("page", SHOWN)
-def test_narrow_screen_is_usable(window, address, page):
-    """Nothing sticks out of a telephone's width except what can be scrolled by itself, and text can be read."""
+@pytest.fixture
+def telephone(window) -> Iterator[Chrome]:
+    """The browser as narrow as a telephone."""
     window.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
     )
-    try:
-        window.get(f"{address}/{page}")
-        wait_for(window, "document.readyState === 'complete'")
-        if window.execute_script("return document.querySelectorAll('span.math, div.math').length"):
-            wait_for(window, "document.querySelectorAll('mjx-container').length > 0")
-        assert window.execute_script("return document.documentElement.scrollWidth") <= 391
-        size = "return parseFloat(getComputedStyle(document.querySelector('article p')).fontSize)"
-        assert window.execute_script(size) >= 14
-        assert window.find_element("css selector", "label.primary-toggle, button.primary-toggle").is_displayed()
-    finally:
-        window.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    yield window
+    window.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+#: What a page needs; wider than the screen where something sticks out that cannot be scrolled by itself.
+WIDTH = "return document.documentElement.scrollWidth"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("page", SHOWN)
+def test_narrow_screen_is_usable(telephone, address, page):
+    """Formulas fit once they are drawn, text can be read, and the way to other pages is there."""
+    telephone.get(f"{address}/{page}")
+    wait_for(telephone, "document.readyState === 'complete'")
+    if telephone.execute_script("return document.querySelectorAll('span.math, div.math').length"):
+        wait_for(telephone, "document.querySelectorAll('mjx-container').length > 0")
+    assert telephone.execute_script(WIDTH) <= 391
+    size = "return parseFloat(getComputedStyle(document.querySelector('article p')).fontSize)"
+    assert telephone.execute_script(size) >= 14
+    assert telephone.find_element("css selector", "label.primary-toggle, button.primary-toggle").is_displayed()
+
+
+@pytest.mark.browser
+def test_no_page_is_wider_than_a_telephone(telephone, site, address, pages):
+    """The longest name of the reference breaks as well as the widest table scrolls."""
+    own = sorted(str(path.relative_to(site)) for path in pages if "_modules" not in path.parts)
+    widths = {}
+    for page in own:
+        telephone.get(f"{address}/{page}")
+        widths[page] = telephone.execute_script(WIDTH)
+    assert {page: width for page, width in widths.items() if width > 391} == {}
