@@ -215,9 +215,8 @@ def test_narrow_screen_is_usable(telephone, address, page):
 @pytest.mark.browser
 def test_no_page_is_wider_than_a_telephone(telephone, site, address, pages):
     """The longest name of the reference breaks as well as the widest table scrolls."""
-    own = sorted(str(path.relative_to(site)) for path in pages if "_modules" not in path.parts)
     widths = {}
-    for page in own:
+    for page in sorted(str(path.relative_to(site)) for path in pages if "_modules" not in path.parts):
         telephone.get(f"{address}/{page}")
         widths[page] = telephone.execute_script(WIDTH)
     assert {page: width for page, width in widths.items() if width > 391} == {}
