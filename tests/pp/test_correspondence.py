@@ -98,8 +98,8 @@ def test_refinement_learns_from_landmarks_for_all_cells(evidence, monkeypatch):
     assert [len(np.unique(rows)) for rows in landmarks[:2]] == [75, 75]
     assert (landmarks.rna != landmarks.atac).any()
     refined = refine(evidence, 2, landmarks)
-    np.testing.assert_allclose(np.linalg.norm(refined.rna, axis=1), 1, rtol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(refined.atac, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(refined.rna[:, :5], axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(refined.atac[:, :5], axis=1), 1, rtol=1e-6)
     others = np.setdiff1d(np.arange(150), np.union1d(*landmarks[:2]))
     assert foscttm(refined.rna[others], refined.atac[others]) < foscttm(canonical.rna[others], canonical.atac[others])
 

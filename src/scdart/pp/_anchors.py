@@ -82,7 +82,9 @@ def anchors(
 
     Cells are compared by canonical correlation between expression and gene activity. The comparison is then sharpened
     by all peaks and genes: ridge regression learns to predict the coordinates of a cell's partners from everything that
-    was measured in the cell, and predicts them for cells that it was not fitted to. Names of cells play no part in
+    was measured in the cell, and predicts them for cells that it was not fitted to. Beside them stand a cell's distances,
+    along its own modality, to cells with partners: a cell at a fork and one in the middle of a branch that the other
+    modality lacks can look alike, but they do not lie in the same place. Names of cells play no part in
     this: that a cell was measured in both modalities is used only if `pairs` says so.
 
     Parameters
@@ -133,8 +135,8 @@ def anchors(
         correlation of transferred expression and activity over held-out genes; `"z"`: that of the one that was taken,
         in standard deviations of mismatched genes. `"n_pairs"`: number of known pairs. `"params"`: how it was made.
     `mdata.mod[...].obsm["X_" + key_added]`
-        Of both modalities: coordinates in which they were compared, of shape (n_cells, n_components), rows of length 1.
-        Not there without inferred anchors.
+        Of both modalities: coordinates in which they were compared. The first n_components columns are directions, rows
+        of length 1; when refined, 10 columns of positions follow. Not there without inferred anchors.
     `mdata.mod[...].obsm[key_added + "_confidence"]`
         Of both modalities: confidence in [0, 1] that the other modality has such cells, of shape (n_cells, 1). Cells
         that it lacks, or has in far smaller proportion, are near 0, known cells are 1.
@@ -163,7 +165,7 @@ def anchors(
     >>> mdata = scdart.datasets.simulate(n_cells=100, n_genes=120, n_peaks=300)
     >>> scdart.pp.anchors(mdata, random_state=0)
     >>> mdata.obsp["anchors"].shape, mdata["rna"].obsm["X_anchors"].shape
-    ((200, 200), (100, 10))
+    ((200, 200), (100, 20))
     >>> mdata.uns["anchors"]["variant"]
     'refined'
     """

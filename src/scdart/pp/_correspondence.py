@@ -11,6 +11,7 @@ from sklearn.preprocessing import normalize
 
 from ._features import lsi, pca
 from ._matching import counterpart_confidence, soft_neighbors
+from ._positions import Choice, relative_positions, way_graph
 from ._ridge import cross_fitted_ridge
 
 #: Principal components of RNA that gene activity is compared with.
@@ -30,6 +31,9 @@ _MAX_LANDMARKS = 20_000
 
 #: Weight of the prediction from all features against the canonical coordinates.
 _PREDICTION_WEIGHT = 2.0
+
+#: Weight of a cell's position in its own modality against the direction that both modalities share.
+_POSITION_WEIGHT = 1.4
 
 
 @dataclass(frozen=True)
@@ -126,20 +130,27 @@ def refined_coordinates(
 
     In each round, landmarks take the mean coordinates of their partners in the other modality, ridge regression learns
     to predict these from all features of the cell's own modality, and what it predicts for cells that it was not fitted
-    to is added to the canonical coordinates, each component as far as it can be predicted.
+    to is added to the canonical coordinates, each component as far as it can be predicted. Positions of cells within
+    their own modality are predicted likewise, and stand beside these directions: a cell and its partner must look alike
+    and lie in the same place.
 
     Cells count by the confidence that they have a counterpart, in the regression and in the mean that becomes the
     origin: a population that one modality lacks must neither be fitted to its nearest neighbours in the other, nor
     move the point from which directions are seen.
     """
     expression, weights = normalize(evidence.expression), normalize(evidence.weights)
-    refined = canonical.unit()
+    ways = way_graph(landmarks.own_rna), way_graph(landmarks.own_atac)
+    refined, n_components = canonical.unit(), canonical.rna.shape[1]
     for _ in range(n_rounds):
         to_rna, to_atac = partners(refined, landmarks, n_neighbors, evidence.known, queries=landmarks)
         confidence = landmark_confidence(refined, to_rna, to_atac, landmarks, n_neighbors)
+        chosen_by_rna = Choice(to_rna[:, landmarks.atac], confidence.rna)
+        chosen_by_atac = Choice(to_atac[:, landmarks.rna], confidence.atac)
+        near = relative_positions(*ways, chosen_by_rna, chosen_by_atac, rng)
+        matched = to_rna @ refined.atac[:, :n_components], to_atac @ refined.rna[:, :n_components]
         refined = Coordinates(
-            _sharpened(canonical.rna, expression, to_rna @ refined.atac, landmarks.rna, confidence.rna, rng),
-            _sharpened(canonical.atac, weights, to_atac @ refined.rna, landmarks.atac, confidence.atac, rng),
+            _learned(canonical.rna, expression, matched[0], near[0], landmarks.rna, confidence.rna, rng),
+            _learned(canonical.atac, weights, matched[1], near[1], landmarks.atac, confidence.atac, rng),
         )
     return refined
 
@@ -219,18 +230,29 @@ def _activity_products(evidence: Evidence, loadings: np.ndarray) -> np.ndarray:
     return products
 
 
-def _sharpened(
+def _learned(
     canonical: np.ndarray,
     features: sp.csr_matrix,
-    targets: np.ndarray,
+    matched: np.ndarray,
+    positions: np.ndarray,
     rows: np.ndarray,
     confidence: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
+    """Directions and positions of all cells of a modality, from those of the landmarks in `rows`."""
+    targets = np.hstack([matched, positions])
+    predicted = cross_fitted_ridge(features, targets, rows, rng, confidence)
+    n_directions = matched.shape[1]
+    directions = _sharpened(canonical, predicted[:, :n_directions], matched, rows, confidence)
+    return np.hstack([directions, _POSITION_WEIGHT * _unshrunk(predicted[:, n_directions:], positions, rows)])
+
+
+def _sharpened(
+    canonical: np.ndarray, predicted: np.ndarray, targets: np.ndarray, rows: np.ndarray, confidence: np.ndarray
+) -> np.ndarray:
     share = confidence / confidence.sum()
     canonical = normalize(canonical - share @ canonical[rows])
-    predicted = cross_fitted_ridge(features, targets, rows, rng, confidence)
-    predicted -= share @ predicted[rows]
+    predicted = predicted - share @ predicted[rows]
     targets = targets - share @ targets
     spread = np.sqrt(share @ predicted[rows] ** 2).clip(np.finfo(float).tiny)
     # Ridge shrinks the components that are hard to predict, and the mean over partners those that are hard to match:
@@ -239,3 +261,11 @@ def _sharpened(
     correlation = covariance / (spread * np.sqrt(share @ targets**2)).clip(np.finfo(float).tiny)
     predicted *= canonical.std(axis=0) / spread * correlation.clip(0) ** 2
     return normalize(canonical + _PREDICTION_WEIGHT * normalize(predicted))
+
+
+def _unshrunk(predicted: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Predictions on the scale of their targets: ridge shrinks those of one modality more than the other's."""
+    centre = predicted[rows].mean(axis=0)
+    centred = predicted[rows] - centre
+    slope = (centred * targets).sum() / max((centred**2).sum(), np.finfo(float).tiny)
+    return (predicted - centre) * slope + targets.mean(axis=0)

@@ -1,0 +1,112 @@
+"""Where a cell lies among the others of its modality, told so that both modalities give the same answer.
+
+Two cells of different modalities can look alike in the features that both share and yet lie in different places: one
+at a fork, the other in the middle of a branch that the other modality lacks. Distances along the manifold tell them
+apart. They are measured within a modality, to cells that are known to have partners, so that they can be compared.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import dijkstra
+from sklearn.neighbors import NearestNeighbors
+
+#: Neighbours that a way can lead to.
+_N_NEIGHBORS = 15
+
+#: Pairs of partners that ways lead to, from either modality's choice.
+_N_MILESTONES = 50
+
+#: Power of the confidence in a cell and its partners with which milestones are drawn.
+_TRUST = 4
+
+#: Principal components of the distances: a tree needs few.
+_N_COMPONENTS = 10
+
+
+class Choice(NamedTuple):
+    """Partners that cells of one modality chose in the other, and the confidence in these cells.
+
+    Attributes
+    ----------
+    partners
+        Weights of shape (n_own, n_other), rows sum to 1.
+    confidence
+        Shape (n_own,), in [0, 1].
+    """
+
+    partners: sp.csr_matrix
+    confidence: np.ndarray
+
+
+def way_graph(own: np.ndarray) -> sp.csr_matrix:
+    """Link every cell to its nearest ones, with their distances.
+
+    Parameters
+    ----------
+    own
+        Coordinates of cells in their own modality, of shape (n_cells, n_features).
+    """
+    # Trees are no faster in tens of dimensions.
+    search = NearestNeighbors(n_neighbors=min(_N_NEIGHBORS, len(own) - 1), algorithm="brute").fit(own)
+    graph = search.kneighbors_graph(mode="distance")
+    # A sparse matrix would forget the link between cells that coincide.
+    graph.data = np.maximum(graph.data, np.finfo(np.float32).tiny)
+    return graph.maximum(graph.T).tocsr()
+
+
+def relative_positions(
+    rna_graph: sp.csr_matrix, atac_graph: sp.csr_matrix, rna: Choice, atac: Choice, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Place cells by their distances, along their own modality, to pairs of partners.
+
+    .. math:: p_{ik} = \sqrt{d_{ik} / (K \bar d)}
+
+    with :math:`d_{ik}` the length of the shortest way from cell i to its modality's side of pair k of K, and
+    :math:`\bar d` the median length between two pairs in that modality: then neither the scale nor the noise of a
+    modality's features matters. The root keeps single wrong pairs from outweighing the others. Of both modalities'
+    positions together, the leading principal components are taken.
+
+    Parameters
+    ----------
+    rna_graph, atac_graph
+        Links with distances of shape (n_rna, n_rna) and (n_atac, n_atac), of :func:`way_graph`.
+    rna, atac
+        What either modality's cells chose.
+    rng
+        Draws the pairs, more often where cells and their partners can be trusted.
+
+    Returns
+    -------
+    Positions of shape (n_rna, n_components) and (n_atac, n_components).
+    """
+    by_rna, by_atac = _milestones(rna, atac, rng), _milestones(atac, rna, rng)
+    of_rna, of_atac = np.concatenate([by_rna[0], by_atac[1]]), np.concatenate([by_rna[1], by_atac[0]])
+    both = np.concatenate([_roots_of_ways(rna_graph, of_rna), _roots_of_ways(atac_graph, of_atac)])
+    both -= both.mean(axis=0)
+    _, axes = np.linalg.eigh(both.T @ both)
+    both = both @ axes[:, ::-1][:, :_N_COMPONENTS]
+    return both[: rna_graph.shape[0]], both[rna_graph.shape[0] :]
+
+
+def _milestones(chooser: Choice, chosen: Choice, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw cells of one modality, each with the best of its partners."""
+    trust = (chooser.confidence * (chooser.partners @ chosen.confidence)) ** _TRUST
+    n_drawn = min(_N_MILESTONES, int(np.count_nonzero(trust)))
+    cells = rng.choice(len(trust), n_drawn, replace=False, p=trust / trust.sum())
+    weights = chooser.partners[cells] @ sp.diags(chosen.confidence)
+    return cells, np.asarray(weights.argmax(axis=1)).ravel()
+
+
+def _roots_of_ways(graph: sp.csr_matrix, milestones: np.ndarray) -> np.ndarray:
+    """Roots of the lengths of ways from all cells, (n_cells, n_milestones), scaled to compare modalities."""
+    lengths = dijkstra(graph, directed=False, indices=milestones).T
+    reached = np.isfinite(lengths)
+    # Parts that no way connects are as far apart as anything that is connected.
+    lengths[~reached] = lengths[reached].max()
+    between = lengths[milestones][~np.eye(len(milestones), dtype=bool)]
+    typical = np.median(between) if between.any() else 1.0
+    return np.sqrt(lengths / max(typical, np.finfo(np.float32).tiny) / len(milestones))
