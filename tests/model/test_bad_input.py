@@ -127,6 +127,8 @@ def test_unknown_preset_and_schedule(make_mdata):
         SCDART(mdata, preset="papers")
     with pytest.raises(ValueError, match="lr_schedule"):
         SCDART(mdata, n_latent=2).train(max_epochs=1, plan_kwargs={"lr_schedule": "linear"}, accelerator="cpu")
+    with pytest.raises(ValueError, match="pair_weight.*options of the model"):
+        SCDART(mdata, n_latent=2).train(max_epochs=1, plan_kwargs={"pair_weight": 0.1}, accelerator="cpu")
 
 
 def test_setup_anndata_points_to_setup_mudata(make_mdata):

@@ -228,14 +228,15 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
         datasplitter_kwargs
             Options of :class:`scdart.data.UnpairedDataSplitter`.
         plan_kwargs
-            Options of :class:`scdart.model.SCDARTTrainingPlan`, and loss weights for this run.
+            Options of :class:`scdart.model.SCDARTTrainingPlan`, and loss weights for this run (``{"pair": 0.1}``).
         **trainer_kwargs
             Options of :class:`scvi.train.Trainer`.
 
         Raises
         ------
         ValueError
-            If early stopping or checkpointing is asked for without validation cells.
+            If early stopping or checkpointing is asked for without validation cells, or ``plan_kwargs`` holds a name
+            that is neither an option nor a loss term.
         """
         datasplitter_kwargs = datasplitter_kwargs or {}
         validates = early_stopping or trainer_kwargs.get("enable_checkpointing", False)

@@ -28,7 +28,13 @@ class SCDARTTrainingPlan(TrainingPlan):
     lr_scheduler_metric
         What ``reduce_lr_on_plateau`` watches. With it, ``lr_schedule`` is not used.
     **kwargs
-        Further options of :class:`scvi.train.TrainingPlan`.
+        Weights of losses in this run, by name of the term as in the history (``pair=0.1``), and further options of
+        :class:`scvi.train.TrainingPlan`.
+
+    Raises
+    ------
+    ValueError
+        If an option or a loss term is not known.
     """
 
     def __init__(
@@ -47,6 +53,12 @@ class SCDARTTrainingPlan(TrainingPlan):
         )
         if lr_schedule not in ("cosine", "constant"):
             raise ValueError(f"lr_schedule={lr_schedule!r}: use 'cosine' or 'constant'.")
+        # Whatever scvi-tools does not know, it takes for an option of the loss.
+        if unknown := sorted(self.loss_kwargs.keys() - module.weights.keys()):
+            raise ValueError(
+                f"plan_kwargs holds {unknown}, neither an option of the training plan nor a loss term: the terms are "
+                f"{list(module.weights)}. Weights for every run, such as pair_weight, are options of the model."
+            )
         self.lr_schedule = lr_schedule
 
     def _optimizer_creator_fn(self, optimizer_cls: type[torch.optim.Adam]) -> Callable[[Iterable], torch.optim.Adam]:

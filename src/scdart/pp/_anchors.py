@@ -82,10 +82,10 @@ def anchors(
 
     Cells are compared by canonical correlation between expression and gene activity. The comparison is then sharpened
     by all peaks and genes: ridge regression learns to predict the coordinates of a cell's partners from everything that
-    was measured in the cell, and predicts them for cells that it was not fitted to. Beside them stand a cell's distances,
-    along its own modality, to cells with partners: a cell at a fork and one in the middle of a branch that the other
-    modality lacks can look alike, but they do not lie in the same place. Names of cells play no part in
-    this: that a cell was measured in both modalities is used only if `pairs` says so.
+    was measured in the cell, and predicts them for cells that it was not fitted to. Beside them stand a cell's
+    distances, along its own modality, to cells with partners: a cell at a fork and one in the middle of a branch that
+    the other modality lacks can look alike, but they do not lie in the same place. Names of cells play no part in this:
+    that a cell was measured in both modalities is used only if `pairs` says so.
 
     Parameters
     ----------
