@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from pynndescent import NNDescent
 from sklearn.neighbors import NearestNeighbors
 
 #: Exponent of the kernel and the affinity below which cells are not linked: the defaults of graphtools.
@@ -78,6 +77,8 @@ def _nearest(features: np.ndarray, n_neighbors: int, random_state: int) -> tuple
         exact_search = NearestNeighbors(n_neighbors=n_candidates, algorithm="brute").fit(features)
         distances, indices = exact_search.kneighbors(features)
         return distances, indices
+    from pynndescent import NNDescent  # here, since it takes as long to import as all else together
+
     n_candidates = _CANDIDATES_APPROXIMATE * n_neighbors + 1
     search = NNDescent(features.astype(np.float32), n_neighbors=n_candidates, random_state=random_state)
     indices, distances = search.neighbor_graph

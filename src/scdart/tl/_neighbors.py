@@ -8,18 +8,10 @@ import numpy as np
 import scanpy as sc
 import scipy.sparse as sp
 from anndata import AnnData
-from pynndescent import NNDescent, PyNNDescentTransformer
 from sklearn.neighbors import NearestNeighbors
 
 #: Most cells for exact neighbours. Approximate search is quicker above, but compiled first for half a minute.
 _MAX_EXACT = 50_000
-
-
-class _ApproximateNeighbors(PyNNDescentTransformer):
-    """Approximate neighbours in the format that scanpy reads, which is a matrix in any version of pynndescent."""
-
-    def fit_transform(self, x: np.ndarray, y: Any = None, **kwargs: Any) -> sp.csr_matrix:
-        return sp.csr_matrix(super().fit_transform(x, y, **kwargs))
 
 
 def cell_graph(z: np.ndarray, n_neighbors: int, *, random_state: int = 0) -> AnnData:
@@ -41,10 +33,22 @@ def cell_graph(z: np.ndarray, n_neighbors: int, *, random_state: int = 0) -> Ann
     n_neighbors = min(n_neighbors, len(z))
     transformer: Any = "sklearn"
     if len(z) > _MAX_EXACT:
-        transformer = _ApproximateNeighbors(n_neighbors=n_neighbors, random_state=random_state)
+        transformer = _approximate_neighbors(n_neighbors, random_state)
     graph = AnnData(np.zeros((len(z), 0), dtype=np.float32), obsm={"z": z})
     sc.pp.neighbors(graph, n_neighbors, use_rep="z", transformer=transformer, random_state=random_state)
     return graph
+
+
+def _approximate_neighbors(n_neighbors: int, random_state: int) -> Any:
+    from pynndescent import PyNNDescentTransformer  # here, since it takes as long to import as all else together
+
+    class ApproximateNeighbors(PyNNDescentTransformer):
+        """Approximate neighbours in the format that scanpy reads, which is a matrix in any version of pynndescent."""
+
+        def fit_transform(self, x: np.ndarray, y: Any = None, **kwargs: Any) -> sp.csr_matrix:
+            return sp.csr_matrix(super().fit_transform(x, y, **kwargs))
+
+    return ApproximateNeighbors(n_neighbors=n_neighbors, random_state=random_state)
 
 
 def nearest_weights(
@@ -89,6 +93,8 @@ def _nearest(
     if len(query) * len(reference) <= _MAX_EXACT**2:
         # Trees are no quicker in the ten or so dimensions that latent spaces use.
         return NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(reference).kneighbors(query)
+    from pynndescent import NNDescent
+
     search = NNDescent(reference.astype(np.float32), n_neighbors=max(n_neighbors, 30), random_state=random_state)
     indices, distances = search.query(query.astype(np.float32), k=n_neighbors)
     return distances.astype(np.float64), indices
