@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from _methods import Embedding, Method
+from rich.text import Text
 
 WORKER = Path(__file__).with_name("_worker.py")
 
@@ -67,4 +68,5 @@ def why_ended(code: int, output: str) -> str:
 
 
 def last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    """Last line that says something, without codes for colours."""
+    return next((line.strip() for line in reversed(Text.from_ansi(text).plain.splitlines()) if line.strip()), "")

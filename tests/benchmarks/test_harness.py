@@ -149,6 +149,7 @@ def test_failure_is_reported(files, tmp_path):
 def test_a_signal_is_told_from_an_error():
     assert "SIGKILL" in why_ended(-9, "half of a message\n")
     assert why_ended(1, "Traceback\nValueError: no\n\n") == "ValueError: no"
+    assert why_ended(1, "\x1b[34mINFO\x1b[0m Solving") == "INFO Solving"
     assert why_ended(3, "") == "ended with code 3"
 
 
