@@ -65,8 +65,8 @@ class Scorer:
     def references(self) -> dict[str, float]:
         """What either modality alone gives for the same cells, and what matched cells give of links and expression."""
         scores = self._matched_prediction()
-        for mod, components in (("rna", rna_components()), ("atac", atac_components())):
-            coordinates, obs = components.fit_transform(self._truth[mod].X), self._truth[mod].obs
+        for mod, coordinates in self._alone.items():
+            obs = self._truth[mod].obs
             if "pseudotime" in obs:
                 scores[f"tau_{mod}_alone"] = tau_of_order(coordinates, obs["pseudotime"].to_numpy())
             if self._problem.rare_branch is not None:
@@ -142,17 +142,22 @@ class Scorer:
 
     def _expression(self, predicted: np.ndarray) -> dict[str, float]:
         """Predicted expression of ATAC cells against their measured one, whether or not the method saw that."""
-        measured = self._measured()
+        measured = self._measured
         if measured is None:
             return {}
-        by_gene, by_cell = (f(predicted, measured) for f in (metrics.gene_correlation, metrics.cell_correlation))
         return {
-            "gene_pearson_median": float(np.nanmedian(by_gene)),
-            "gene_pearson_mean": float(np.nanmean(by_gene)),
-            "cell_pearson_median": float(np.nanmedian(by_cell)),
+            **_gene_correlation("", predicted, measured),
+            "cell_pearson_median": float(np.nanmedian(metrics.cell_correlation(predicted, measured))),
             "expression_nmse": metrics.expression_mse(predicted, measured, normalized=True),
         }
 
+    @cached_property
+    def _alone(self) -> dict[str, np.ndarray]:
+        """Components of the cells of each modality."""
+        components = {"rna": rna_components(), "atac": atac_components()}
+        return {mod: one.fit_transform(self._truth[mod].X) for mod, one in components.items()}
+
+    @cached_property
     def _measured(self) -> np.ndarray | None:
         """Log-expression measured in the ATAC cells; none if some have no measurement."""
         all_rna = self._problem.truth["rna"]
@@ -161,21 +166,24 @@ class Scorer:
 
     def _matched_prediction(self) -> dict[str, float]:
         """Predicted expression if partners were known: ridge regression on ATAC, for cells that it has not seen."""
-        measured = self._measured()
+        measured = self._measured
         if measured is None:
             return {}
-        accessibility = atac_components().fit_transform(self._truth["atac"].X)
         folds = KFold(5, shuffle=True, random_state=0)
-        predicted = cross_val_predict(RidgeCV(np.logspace(-2, 4, 13)), accessibility, measured, cv=folds)
-        by_gene = metrics.gene_correlation(predicted, measured)
-        return {
-            "gene_pearson_median_matched": float(np.nanmedian(by_gene)),
-            "gene_pearson_mean_matched": float(np.nanmean(by_gene)),
-        }
+        predicted = cross_val_predict(RidgeCV(np.logspace(-2, 4, 13)), self._alone["atac"], measured, cv=folds)
+        return _gene_correlation("_matched", predicted, measured)
 
     def _rare_branch(self, suffix: str, coordinates: np.ndarray, obs: pd.DataFrame) -> dict[str, float]:
         f1 = best_cluster_f1(coordinates, (obs["branch"] == self._problem.rare_branch).to_numpy())
         return {f"rare_f1{suffix}": f1, f"rare_found{suffix}": float(f1 >= FOUND_F1)}
+
+
+def _gene_correlation(suffix: str, predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
+    by_gene = metrics.gene_correlation(predicted, measured)
+    return {
+        f"gene_pearson_median{suffix}": float(np.nanmedian(by_gene)),
+        f"gene_pearson_mean{suffix}": float(np.nanmean(by_gene)),
+    }
 
 
 def tau_of_order(coordinates: np.ndarray, pseudotime: np.ndarray, root: int | None = None) -> float:

@@ -55,7 +55,7 @@ def way_graph(own: np.ndarray) -> sp.csr_matrix:
     graph = search.kneighbors_graph(mode="distance")
     # A sparse matrix would forget the link between cells that coincide.
     graph.data = np.maximum(graph.data, np.finfo(np.float32).tiny)
-    return graph.maximum(graph.T).tocsr()
+    return graph
 
 
 def relative_positions(
@@ -103,6 +103,7 @@ def _milestones(chooser: Choice, chosen: Choice, rng: np.random.Generator) -> tu
 
 def _roots_of_ways(graph: sp.csr_matrix, milestones: np.ndarray) -> np.ndarray:
     """Roots of the lengths of ways from all cells, (n_cells, n_milestones), scaled to compare modalities."""
+    # Undirected: a way also leads from a cell to those that count it among their nearest.
     lengths = dijkstra(graph, directed=False, indices=milestones).T
     reached = np.isfinite(lengths)
     # Parts that no way connects are as far apart as anything that is connected.
