@@ -45,7 +45,7 @@ LARGE = MEDIUM | {"n_cells": 2_000}
 EVEN_TREE = "(t1:1,t2:1);"
 #: Options of scdart and the values that are tried beside the default.
 SWEEP = {
-    "n_latent": (4, 8, 32),
+    "n_latent": (4, 16, 32),
     "t": ((1, 2, 5), (30, 50, 70)),
     "diffusion_weight": (0.1, 10.0),
     "mmd_weight": (0.1, 10.0),
@@ -61,6 +61,9 @@ ABLATION = {
     "without diffusion loss": {"diffusion_weight": 0.0},
     "t = 5, 10, 20": {"t": (5, 10, 20)},
     "without MMD": {"mmd_weight": 0.0},
+    "published trajectory loss": {"distance_loss": "kl"},
+    "16 latent dimensions": {"n_latent": 16},
+    "dropout 0.1": {"dropout": 0.1},
     "published MMD": {"alignment_loss": "published"},
     "without prior penalty": {"prior_weight": 0.0},
     "published prior penalty": {"prior_penalty": "l1"},

@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 from scdart.module._losses import (
     block_distances,
     diffusion_kl,
+    diffusion_log,
     diffusion_mse,
     expression_loss,
     group_anchor_loss,
@@ -65,15 +66,45 @@ def test_diffusion_losses(n_cells: int, squared: bool) -> None:
     kl = diffusion_kl(z, torch.as_tensor(target), squared=squared).item()
     assert kl == pytest.approx((q_z * np.log(q_z / q_x)).sum(), abs=1e-9)
     assert kl >= 0
+    log = diffusion_log(z, torch.as_tensor(target), squared=squared).item()
+    assert log == pytest.approx((np.log(q_z / q_x) ** 2).mean() / 2, rel=1e-4, abs=1e-9)
     mse = diffusion_mse(z, torch.as_tensor(target), squared=squared).item()
     assert mse == pytest.approx(np.linalg.norm(latent / np.linalg.norm(latent) - target / np.linalg.norm(target)))
 
 
-@pytest.mark.parametrize("loss", [diffusion_kl, diffusion_mse])
+@pytest.mark.parametrize("loss", [diffusion_log, diffusion_kl, diffusion_mse])
 def test_diffusion_losses_ignore_scale_and_vanish_at_a_perfect_fit(loss: Callable[..., torch.Tensor]) -> None:
     z, target = normal(9, 3), block_distances(normal(9, 3, seed=1), 1)
     assert loss(10 * z, 3 * target).item() == pytest.approx(loss(z, target).item(), rel=1e-9)
     assert loss(z, 3 * block_distances(z, 1)).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_diffusion_log_is_diffusion_kl_without_its_weights() -> None:
+    """Close to a perfect fit, and with targets that are all alike, the two agree to second order."""
+    z = torch.eye(9, dtype=torch.float64) + 1e-3 * normal(9, 9)
+    target = torch.ones(9, 9, dtype=torch.float64).fill_diagonal_(0)
+    assert diffusion_log(z, target).item() == pytest.approx(diffusion_kl(z, target).item(), rel=0.05)
+
+
+def test_diffusion_log_feels_near_pairs_that_diffusion_kl_forgets() -> None:
+    target = torch.tensor([[0.0, 0.01, 1.0], [0.01, 0.0, 1.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
+    true, thin = (torch.tensor([[0.0], [near], [1.0]], dtype=torch.float64) for near in (0.01, 0.002))
+    assert diffusion_kl(thin, target) - diffusion_kl(true, target) < 0.02
+    assert diffusion_log(thin, target) - diffusion_log(true, target) > 0.4
+
+
+def test_diffusion_log_leaves_out_cells_that_are_the_same() -> None:
+    coordinates, z = normal(5, 2), normal(5, 3)
+    twice = [0, 1, 2, 3, 4, 4]
+    repeated = diffusion_log(z[twice], block_distances(coordinates[twice], 1))
+    assert repeated.item() > 0
+    target = block_distances(coordinates, 1)
+    latent = torch.cdist(z, z)
+    pairs = [(i, j) for i in range(6) for j in range(6) if twice[i] != twice[j]]
+    q, p = (torch.stack([of[twice[i], twice[j]] for i, j in pairs]) for of in (latent, target))
+    expected = ((q / q.mean()).log() - (p / p.mean()).log()).square().mean() / 2
+    assert repeated.item() == pytest.approx(expected.item(), rel=1e-3)
+    assert diffusion_log(z, torch.zeros(5, 5, dtype=z.dtype)).item() == 0
 
 
 # --- alignment -------------------------------------------------------------------------------------------------------
@@ -231,6 +262,8 @@ GROUPS_RNA, GROUPS_ATAC = torch.tensor([0, 0, 1, 1, 2, -1]), torch.tensor([1, 0,
 WEIGHTS = uniform(6, seed=6)
 
 LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "log": lambda z, _: diffusion_log(z, TARGET),
+    "log squared": lambda z, _: diffusion_log(z, TARGET, squared=True),
     "kl": lambda z, _: diffusion_kl(z, TARGET),
     "kl squared": lambda z, _: diffusion_kl(z, TARGET, squared=True),
     "mse": lambda z, _: diffusion_mse(z, TARGET),

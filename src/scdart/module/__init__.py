@@ -4,6 +4,7 @@ from ._components import GeneActivityNetwork, ModalityBatchNorm, ProjectionNetwo
 from ._losses import (
     block_distances,
     diffusion_kl,
+    diffusion_log,
     diffusion_mse,
     expression_loss,
     group_anchor_loss,
@@ -26,6 +27,7 @@ __all__ = [
     "SparseLinear",
     "block_distances",
     "diffusion_kl",
+    "diffusion_log",
     "diffusion_mse",
     "expression_loss",
     "group_anchor_loss",

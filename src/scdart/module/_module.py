@@ -14,6 +14,7 @@ from ._components import GeneActivityNetwork, ProjectionNetwork, PublishedGeneAc
 from ._losses import (
     block_distances,
     diffusion_kl,
+    diffusion_log,
     diffusion_mse,
     expression_loss,
     group_anchor_loss,
@@ -61,7 +62,8 @@ class SCDARTModule(BaseModuleClass):
     dropout
         Dropout rate of the hidden layers.
     distance_loss
-        ``"kl"`` or ``"mse"`` between latent and diffusion distances.
+        How latent and diffusion distances are compared: ``"log"`` (relative errors), or the published ``"kl"`` or
+        ``"mse"``.
     squared_distances
         Whether the latent distances are squared, as in the published code.
     alignment_loss
@@ -88,13 +90,13 @@ class SCDARTModule(BaseModuleClass):
         n_links: int,
         n_blocks: int,
         *,
-        n_latent: int = 16,
+        n_latent: int = 9,
         architecture: Literal["linear-start", "published"] = "linear-start",
         n_components: int = 30,
         activity_hidden: Sequence[int] = (64,),
         projection_hidden: Sequence[int] = (128, 64),
-        dropout: float = 0.1,
-        distance_loss: Literal["kl", "mse"] = "kl",
+        dropout: float = 0.5,
+        distance_loss: Literal["log", "kl", "mse"] = "log",
         squared_distances: bool = False,
         alignment_loss: Literal["mmd", "published"] = "mmd",
         prior_penalty: Literal["share", "l1", "l2"] = "share",
@@ -111,7 +113,7 @@ class SCDARTModule(BaseModuleClass):
         self.published = architecture == "published"
         self.squared_distances = squared_distances
         self.peak_block = peak_block
-        self._distance_loss = {"kl": diffusion_kl, "mse": diffusion_mse}[distance_loss]
+        self._distance_loss = {"log": diffusion_log, "kl": diffusion_kl, "mse": diffusion_mse}[distance_loss]
         self._alignment_loss = {"mmd": mmd, "published": mmd_published}[alignment_loss]
         self._prior_penalty = {"share": prior_share, "l1": prior_l1, "l2": prior_l2}[prior_penalty]
         self.weights = {

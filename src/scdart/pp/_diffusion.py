@@ -48,7 +48,7 @@ _POTENTIAL_EPS = 1e-7
 def diffusion_coordinates(
     mdata: MuData,
     *,
-    t: Sequence[int] = (0, 0, 5),
+    t: Sequence[int] = (0, 0, 0, 0, 5),
     n_neighbors: int = 5,
     n_components: int | None = None,
     potential: bool = False,
