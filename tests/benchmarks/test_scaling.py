@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scaling
 import torch
-from _scaling_report import TOTAL, draw, growth_exponent, page, wide, with_growth
+from _scaling_report import N_STEPS, TOTAL, draw, growth_exponent, page, wide, with_growth
 from scipy import sparse
 
 import scdart
@@ -116,7 +116,7 @@ def made_up_results():
 
 def test_totals_and_growth():
     times = wide(made_up_results().query("task == 'scdart'"), "cells")
-    np.testing.assert_allclose(times[TOTAL], [0.6 * 5 + 400 * 0.6, 1.2 * 5 + 400 * 1.2])
+    np.testing.assert_allclose(times[TOTAL], [0.6 * 5 + N_STEPS * 0.6, 1.2 * 5 + N_STEPS * 1.2])
     assert (with_growth(times).loc["exponent"] == "1.00").all()
 
 

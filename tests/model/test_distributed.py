@@ -25,7 +25,8 @@ if __name__ == "__main__":
     mdata = scdart.datasets.simulate("linear", n_cells=150, n_genes=60, n_peaks=200, random_state=0)
     scdart.pp.diffusion_coordinates(mdata)
     scdart.model.SCDART.setup_mudata(mdata)
-    model = scdart.model.SCDART(mdata, n_latent=4)
+    # Little dropout: the processes drop units of their own, so that two trainings differ by what dropout is.
+    model = scdart.model.SCDART(mdata, n_latent=4, dropout=0.1)
     several = {"strategy": "ddp"} if n_processes > 1 else {}
     # The same number of cells in every step, whatever the number of processes.
     size = 64 // n_processes

@@ -135,7 +135,7 @@ def diffusion_log(z: torch.Tensor, target_distance: torch.Tensor, *, squared: bo
 
 
 def diffusion_kl(z: torch.Tensor, target_distance: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
-    r"""Published trajectory loss: divergence of the latent from the diffusion distances of a minibatch.
+    r"""Trajectory loss of the paper: divergence of the latent from the diffusion distances of a minibatch.
 
     .. math:: KL(Q_Z \| Q_X) = \sum_{ij} Q_{Z,ij} \log \frac{Q_{Z,ij}}{Q_{X,ij}}, \qquad
               Q_Z = D_Z / \textstyle\sum D_Z, \quad Q_X = D_X / \textstyle\sum D_X
