@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
@@ -82,9 +83,33 @@ def test_branches_of_communities_are_the_planted_ones(make_tree, n_shared):
     pseudotime(mdata, root_score="time")
     backbone(mdata, resolution=1.0)
     truth = mdata.uns["truth"].loc[mdata.obs_names, "arm"].astype(str)
-    assert branches_f1(mdata.obs["backbone_branch"].astype(str), truth).f1 > 0.7
+    assert branches_f1(mdata.obs["backbone_branch"].astype(str), truth).f1 > 0.8
     assert mdata.obsm["backbone_order"].shape == (mdata.n_obs, 2)
     assert mdata.obs["backbone"].cat.categories.tolist() == mdata.uns["backbone"]["groups"].tolist()
+
+
+def test_a_process_that_divides_where_it_starts_has_no_stem():
+    rng = np.random.default_rng(0)
+    arm, time = rng.integers(2, size=400), rng.uniform(size=400)
+    z = np.column_stack([time, time * np.where(arm == 0, 1, -1)]) + rng.normal(0, 0.02, (400, 2))
+    names = [f"cell{i}" for i in range(400)]
+    obs = pd.DataFrame({"time": time}, index=names)
+    mdata = mudata.MuData({"rna": ad.AnnData(np.ones((400, 1), dtype=np.float32), obs=obs)})
+    mdata.obsm["X_scdart"] = mdata["rna"].obsm["X_scdart"] = z
+    with pytest.warns(UserWarning, match="lies between others"):
+        pseudotime(mdata, root=names[int(time.argmin())])
+    backbone(mdata)
+    branch = mdata.obs["backbone_branch"]
+    assert len(branch.cat.categories) == 2
+    assert len(mdata.uns["backbone"]["trajectories"]) == 2
+    late = time > 0.1  # before, the arms are the same
+    assert branches_f1(branch[late].astype(str), pd.Series(arm[late]).astype(str)).f1 > 0.97
+
+
+def test_cells_of_a_given_group_stay_together(tree):
+    tree.obs["part"] = parts(tree)
+    backbone(tree, groups="part")
+    assert tree.obs.groupby("part", observed=True)["backbone_branch"].nunique().eq(1).all()
 
 
 def test_connectivities_by_hand():

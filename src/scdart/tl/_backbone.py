@@ -15,6 +15,7 @@ from scdart._checks import check_writable
 from scdart._constants import X_SCDART
 
 from ._cells import check_count, latent, obs_column, shown, write_obs, write_obsm
+from ._fates import reached_first
 from ._neighbors import cell_graph
 
 if TYPE_CHECKING:
@@ -80,8 +81,11 @@ def backbone(
     `mdata.obs[key_added]`
         Group of every cell, categorical.
     `mdata.obs[key_added + "_branch"]`
-        Branch of every cell, categorical: the names of its first and last group; the group in which the tree divides
-        belongs to the branch that ends there. Missing for cells that are not connected with the root.
+        Branch of every cell, categorical: the names of its first and last group. A given group in which the tree
+        divides belongs to the branch that ends there. A community in which it divides has no natural border: each of
+        its cells belongs to the branch, the one that ends or one of those that begin, that a random walk on the graph
+        most probably reaches first. So a process that divides in the community that it starts in has no stem. Missing
+        for cells that are not connected with the root.
     `mdata.obsm[key_added + "_order"]`
         Table of shape (n_cells, n_trajectories): pseudotime of the cells of the groups of a trajectory, NaN of others.
     `mdata.uns[key_added]`
@@ -146,6 +150,10 @@ def backbone(
     connectivities = _strongest_tree(graph.obsp["connectivities"], group)
     tree = _tree_from(connectivities, start)
     _check_connected(tree, names)
+    branch = tree.branch[group.codes]
+    branch[group.codes < 0] = -1
+    if given is None:
+        branch = _divided(branch, tree, group, graph.obsp["connectivities"])
 
     order = pd.DataFrame(
         {f"trajectory_{i}": np.where(np.isin(group.codes, path), time, np.nan) for i, path in enumerate(tree.paths)},
@@ -153,7 +161,7 @@ def backbone(
     )
     target = mdata.copy() if copy else mdata
     write_obs(target, key_added, group)
-    write_obs(target, f"{key_added}_branch", _branches(tree, group))
+    write_obs(target, f"{key_added}_branch", _named(branch, tree, group))
     write_obsm(target, f"{key_added}_order", order)
     target.uns[key_added] = {
         "groups": names,
@@ -277,13 +285,25 @@ def _check_connected(tree: _Tree, names: np.ndarray) -> None:
         )
 
 
-def _branches(tree: _Tree, group: pd.Categorical) -> pd.Categorical:
+def _divided(branch: np.ndarray, tree: _Tree, group: pd.Categorical, links: sp.csr_matrix) -> np.ndarray:
+    """Give every cell of a group in which the tree divides to the branch that it most probably belongs to."""
+    cells = [np.flatnonzero(group.codes == code) for code in range(len(group.categories))]
+    divided = branch.copy()
+    for node in range(len(cells)):
+        ends = [source for source, child in tree.edges if child == node]
+        begin = [child for source, child in tree.edges if source == node]
+        if len(begin) > 1:
+            numbers = np.array([*(tree.branch[child] for child in begin), *(tree.branch[node] for _ in ends)])
+            first = reached_first(links, cells[node], [cells[neighbor] for neighbor in [*begin, *ends]])
+            divided[cells[node]] = np.where(first < 0, tree.branch[node], numbers[first])
+    return divided
+
+
+def _named(branch: np.ndarray, tree: _Tree, group: pd.Categorical) -> pd.Categorical:
     """Name the branch of every cell after its first and last group."""
-    name: dict[int, Any] = {-1: np.nan}
     nearest_first = [tree.paths[0][0], *(child for _, child in tree.edges)]
-    for number in range(tree.branch.max() + 1):
+    names: dict[int, str] = {}
+    for number in np.unique(branch[branch >= 0]):
         nodes = [group.categories[node] for node in nearest_first if tree.branch[node] == number]
-        name[number] = nodes[0] if len(nodes) == 1 else f"{nodes[0]} to {nodes[-1]}"
-    of_group = np.array([name[number] for number in [*tree.branch, -1]], dtype=object)  # the last, for code -1
-    categories = [name[number] for number in range(tree.branch.max() + 1)]
-    return pd.Categorical(of_group[group.codes], categories=categories)
+        names[number] = nodes[0] if len(nodes) == 1 else f"{nodes[0]} to {nodes[-1]}"
+    return pd.Categorical([names.get(number, np.nan) for number in branch], categories=list(names.values()))
