@@ -14,7 +14,7 @@ from _scaling_report import N_STEPS, TOTAL, draw, growth_exponent, page, wide, w
 from scipy import sparse
 
 import scdart
-from scdart.module._losses import diffusion_kl, mmd_published
+from scdart.module import diffusion_kl, mmd_published
 from scdart.module._prior_penalty import prior_l1
 from scdart.module._sparse import PriorLinks
 

@@ -7,17 +7,8 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from scdart.module._losses import (
-    block_distances,
-    diffusion_kl,
-    diffusion_log,
-    diffusion_mse,
-    expression_loss,
-    group_anchor_loss,
-    mmd,
-    mmd_published,
-    pair_anchor_loss,
-)
+from scdart.module._losses import expression_loss, group_anchor_loss, mmd, mmd_published, pair_anchor_loss
+from scdart.module._trajectory_losses import block_distances, diffusion_kl, diffusion_log, diffusion_mse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

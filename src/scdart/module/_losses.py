@@ -1,7 +1,7 @@
-"""Loss terms over a minibatch: diffusion distances, alignment of the two clouds, anchors, expression.
+"""Loss terms over a minibatch that compare the modalities: alignment of the two clouds, anchors, expression.
 
-Each is a function of plain tensors, finite and with finite gradients where cells coincide. The prior penalty is in
-``_prior_penalty``.
+Each is a function of plain tensors, finite and with finite gradients where cells coincide. Those of one
+modality are in ``_trajectory_losses`` and ``_prior_penalty``.
 """
 
 from __future__ import annotations
@@ -10,199 +10,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ._distances import distances, safe
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-#: Added to each normalised distance by the authors' software; keeps the logarithm of a zero distance finite.
-_KL_EPS = 1e-12
-
-#: Added to distances in units of their mean; cells that coincide in the latent have no infinite logarithm.
-_LOG_EPS = 1e-6
 
 #: Bandwidths of the default MMD, in units of the median distance between two cells of the minibatch.
 _BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 #: Variances of the authors' 19 Gaussian kernels.
 _PUBLISHED_VARIANCES = (*(10.0**k for k in range(-6, 1)), *range(5, 40, 5), *(10.0**k for k in range(2, 7)))
-
-
-def _distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Euclidean distances, exactly zero (and of zero gradient) between equal rows."""
-    # The quicker expansion |x|^2 - 2xy + |y|^2 loses half the digits of short distances.
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _distances_by_products(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Euclidean distances by |x|^2 - 2xy + |y|^2: many times quicker in hundreds of columns, but without gradient."""
-    # Near the mean, the norms that digits are lost to are shortest.
-    centre = x.mean(dim=-2, keepdim=True)
-    return torch.cdist(x - centre, y - centre, compute_mode="use_mm_for_euclid_dist")
-
-
-def _safe(divisor: torch.Tensor) -> torch.Tensor:
-    """Divisor that is never zero: what is divided by it is then zero itself."""
-    return divisor.clamp_min(torch.finfo(divisor.dtype).eps ** 2)
-
-
-def block_distances(coordinates: torch.Tensor, n_blocks: int, other: torch.Tensor | None = None) -> torch.Tensor:
-    r"""Diffusion distances, averaged over diffusion times, from diffusion coordinates.
-
-    .. math:: D_{ij} = \frac{1}{T} \sum_{t=1}^{T} \| c^{(t)}_i - c^{(t)}_j \|
-
-    Parameters
-    ----------
-    coordinates
-        Coordinates of shape (n_cells, k * n_blocks): the ``k`` columns of one time after those of the other.
-    n_blocks
-        Number :math:`T` of diffusion times.
-    other
-        Coordinates of other cells, of shape (n_other, k * n_blocks); the same cells when None.
-
-    Returns
-    -------
-    Distances of shape (n_cells, n_cells) or (n_cells, n_other).
-
-    Raises
-    ------
-    ValueError
-        If the coordinates do not divide into ``n_blocks`` equal blocks.
-
-    References
-    ----------
-    Zhang, Yang & Zhang (2022), Genome Biology 23:139: the average over ``t``.
-
-    Examples
-    --------
-    >>> import torch
-    >>> block_distances(torch.tensor([[0.0, 0.0], [1.0, 3.0]]), n_blocks=2)
-    tensor([[0., 2.],
-            [2., 0.]])
-    """
-    if coordinates.shape[1] % n_blocks:
-        raise ValueError(f"{coordinates.shape[1]} diffusion coordinates do not divide into {n_blocks} equal blocks.")
-    first = coordinates.unflatten(1, (n_blocks, -1)).transpose(0, 1)
-    if other is None:
-        return _distances_by_products(first, first).mean(dim=0).fill_diagonal_(0.0)
-    return _distances_by_products(first, other.unflatten(1, (n_blocks, -1)).transpose(0, 1)).mean(dim=0)
-
-
-def _latent_distances(z: torch.Tensor, squared: bool) -> torch.Tensor:
-    distances = _distances(z, z)
-    return distances.square() if squared else distances
-
-
-def diffusion_log(z: torch.Tensor, target_distance: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
-    r"""Trajectory loss: squared relative error of latent against diffusion distances of a minibatch.
-
-    .. math:: \frac{1}{2 |P|} \sum_{(i, j) \in P} \Big( \log \frac{D_{Z,ij}}{\overline{D_Z}}
-              - \log \frac{D_{X,ij}}{\overline{D_X}} \Big)^2
-
-    over the pairs :math:`P` of cells that the target tells apart, with the means over these pairs. :func:`diffusion_kl`
-    is, to second order, the same sum with each pair weighed by its distance. Here near pairs count as much as far
-    ones: graphs of neighbours, and the pseudotime that is read from them, are made of near pairs.
-
-    Parameters
-    ----------
-    z
-        Latent cells of shape (n_cells, n_latent).
-    target_distance
-        Diffusion distances :math:`D_X` of shape (n_cells, n_cells).
-    squared
-        Take squared latent distances for :math:`D_Z`.
-
-    Returns
-    -------
-    Scalar; zero if no two cells are apart in the target.
-
-    References
-    ----------
-    Ramsay (1982), Journal of the Royal Statistical Society A 145:285: scaling of log-distances by least squares.
-
-    Examples
-    --------
-    >>> import torch
-    >>> z = torch.tensor([[0.0], [1.0], [3.0]])
-    >>> diffusion_log(z, 5 * torch.cdist(z, z)).item() < 1e-9
-    True
-    """
-    # A cell that is in the minibatch twice is no pair.
-    apart = (target_distance > 0).fill_diagonal_(False)
-    latent_distance, target_distance = _latent_distances(z, squared)[apart], target_distance[apart]
-    latent_log, target_log = (
-        (distance / _safe(distance.mean()) + _LOG_EPS).log() for distance in (latent_distance, target_distance)
-    )
-    return (latent_log - target_log).square().sum() / (2 * apart.sum().clamp_min(1))
-
-
-def diffusion_kl(z: torch.Tensor, target_distance: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
-    r"""Trajectory loss of the paper: divergence of the latent from the diffusion distances of a minibatch.
-
-    .. math:: KL(Q_Z \| Q_X) = \sum_{ij} Q_{Z,ij} \log \frac{Q_{Z,ij}}{Q_{X,ij}}, \qquad
-              Q_Z = D_Z / \textstyle\sum D_Z, \quad Q_X = D_X / \textstyle\sum D_X
-
-    Parameters
-    ----------
-    z
-        Latent cells of shape (n_cells, n_latent).
-    target_distance
-        Diffusion distances :math:`D_X` of shape (n_cells, n_cells).
-    squared
-        Take squared latent distances for :math:`D_Z`, as the authors' software does; the paper's are Euclidean.
-
-    Returns
-    -------
-    Scalar.
-
-    References
-    ----------
-    Zhang, Yang & Zhang (2022), Genome Biology 23:139, the loss :math:`L_{dist}`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> z = torch.tensor([[0.0], [1.0], [3.0]])
-    >>> diffusion_kl(z, 5 * torch.cdist(z, z)).item()
-    0.0
-    """
-    latent_distance = _latent_distances(z, squared)
-    q_latent = latent_distance / _safe(latent_distance.sum()) + _KL_EPS
-    q_target = target_distance / _safe(target_distance.sum()) + _KL_EPS
-    return (q_latent * (q_latent / q_target).log()).sum()
-
-
-def diffusion_mse(z: torch.Tensor, target_distance: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
-    r"""Alternative trajectory loss: difference of the normalised distance matrices of a minibatch.
-
-    .. math:: \Big\| \frac{D_Z}{\|D_Z\|_F} - \frac{D_X}{\|D_X\|_F} \Big\|_F
-
-    Parameters
-    ----------
-    z
-        Latent cells of shape (n_cells, n_latent).
-    target_distance
-        Diffusion distances :math:`D_X` of shape (n_cells, n_cells).
-    squared
-        Take squared latent distances for :math:`D_Z`, as the authors' software does.
-
-    Returns
-    -------
-    Scalar.
-
-    References
-    ----------
-    Zhang, Yang & Zhang (2022), Genome Biology 23:139: the ``mse`` mode of its authors' software.
-
-    Examples
-    --------
-    >>> import torch
-    >>> z = torch.tensor([[0.0], [1.0], [3.0]])
-    >>> diffusion_mse(z, 5 * torch.cdist(z, z)).item() < 1e-6
-    True
-    """
-    latent_distance = _latent_distances(z, squared)
-    # torch's norms have the subgradient zero at zero, so that equal cells and a perfect fit are safe.
-    latent_norm, target_norm = torch.linalg.norm(latent_distance), torch.linalg.norm(target_distance)
-    return torch.linalg.norm(latent_distance / _safe(latent_norm) - target_distance / _safe(target_norm))
 
 
 def mmd(
@@ -255,21 +72,21 @@ def mmd(
     cells = torch.cat([x, y])
     u = x.new_ones(len(x)) if x_weights is None else x_weights
     v = y.new_ones(len(y)) if y_weights is None else y_weights
-    squared = _distances(cells, cells).square()
+    squared = distances(cells, cells).square()
 
     pairs = torch.triu_indices(len(cells), len(cells), offset=1, device=cells.device)
     median = squared.detach()[pairs[0], pairs[1]].median().clamp_min(torch.finfo(x.dtype).eps)
     kernel = torch.stack([torch.exp(-squared / (2 * scale**2 * median)) for scale in bandwidths]).mean(dim=0)
 
-    u, v = u / _safe(u.sum()), v / _safe(v.sum())
+    u, v = u / safe(u.sum()), v / safe(v.sum())
     signed = torch.cat([u, -v])
     # Quadratic forms without the diagonal, on which every kernel is one.
     weights = torch.outer(signed, signed).fill_diagonal_(0)
     pairs_x, pairs_y = (w.sum().square() - w.square().sum() for w in (u, v))
     n = len(x)
     discrepancy = (
-        (weights[:n, :n] * kernel[:n, :n]).sum() / _safe(pairs_x)
-        + (weights[n:, n:] * kernel[n:, n:]).sum() / _safe(pairs_y)
+        (weights[:n, :n] * kernel[:n, :n]).sum() / safe(pairs_x)
+        + (weights[n:, n:] * kernel[n:, n:]).sum() / safe(pairs_y)
         + 2 * (weights[:n, n:] * kernel[:n, n:]).sum()
     )
     return discrepancy.where(torch.minimum(pairs_x, pairs_y) > torch.finfo(x.dtype).eps, 0.0)
@@ -305,7 +122,7 @@ def mmd_published(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     >>> mmd_published(x, x).item() < 1e-4
     True
     """
-    squared = _distances(torch.cat([x, y]), torch.cat([x, y])).square()
+    squared = distances(torch.cat([x, y]), torch.cat([x, y])).square()
     kernel = torch.stack([torch.exp(-squared / (2 * variance)) for variance in _PUBLISHED_VARIANCES]).sum(dim=0)
     n = len(x)
     discrepancy = kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
@@ -373,7 +190,7 @@ def _weighted_mean(values: torch.Tensor, weights: torch.Tensor | None) -> torch.
     """Mean over the first axis."""
     if weights is None:
         return values.mean(dim=0)
-    return torch.tensordot(weights / _safe(weights.sum()), values, dims=1)
+    return torch.tensordot(weights / safe(weights.sum()), values, dims=1)
 
 
 def _variance(z: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
@@ -409,7 +226,7 @@ def pair_anchor_loss(z_rna: torch.Tensor, z_atac: torch.Tensor, weights: torch.T
     (tensor(4.), tensor(4.))
     """
     distance = _weighted_mean((z_rna - z_atac).square().sum(dim=1), weights)
-    return distance / _safe((_variance(z_rna, weights) + _variance(z_atac, weights)) / 2)
+    return distance / safe((_variance(z_rna, weights) + _variance(z_atac, weights)) / 2)
 
 
 def expression_loss(predicted: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:

@@ -11,19 +11,10 @@ from scdart._constants import ATAC, RNA
 from scdart.data import BATCH_KEYS
 
 from ._components import GeneActivityNetwork, ProjectionNetwork, PublishedGeneActivityNetwork
-from ._losses import (
-    block_distances,
-    diffusion_kl,
-    diffusion_log,
-    diffusion_mse,
-    expression_loss,
-    group_anchor_loss,
-    mmd,
-    mmd_published,
-    pair_anchor_loss,
-)
+from ._losses import expression_loss, group_anchor_loss, mmd, mmd_published, pair_anchor_loss
 from ._prior_penalty import prior_l1, prior_l2, prior_share, sample_peaks
 from ._sparse import binarize, log_normalize, tfidf, unit_rows
+from ._trajectory_losses import block_distances, diffusion_kl, diffusion_log, diffusion_mse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
