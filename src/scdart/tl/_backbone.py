@@ -150,8 +150,7 @@ def backbone(
     connectivities = _strongest_tree(graph.obsp["connectivities"], group)
     tree = _tree_from(connectivities, start)
     _check_connected(tree, names)
-    branch = tree.branch[group.codes]
-    branch[group.codes < 0] = -1
+    branch = np.where(group.codes < 0, -1, tree.branch[group.codes])
     if given is None:
         branch = _divided(branch, tree, group, graph.obsp["connectivities"])
 
@@ -290,12 +289,12 @@ def _divided(branch: np.ndarray, tree: _Tree, group: pd.Categorical, links: sp.c
     cells = [np.flatnonzero(group.codes == code) for code in range(len(group.categories))]
     divided = branch.copy()
     for node in range(len(cells)):
-        ends = [source for source, child in tree.edges if child == node]
         begin = [child for source, child in tree.edges if source == node]
+        ends = [source for source, child in tree.edges if child == node]
         if len(begin) > 1:
-            numbers = np.array([*(tree.branch[child] for child in begin), *(tree.branch[node] for _ in ends)])
             first = reached_first(links, cells[node], [cells[neighbor] for neighbor in [*begin, *ends]])
-            divided[cells[node]] = np.where(first < 0, tree.branch[node], numbers[first])
+            # The last is for the side where the branch comes from, and for cells that reach none.
+            divided[cells[node]] = tree.branch[[*begin, node]][first]
     return divided
 
 
