@@ -60,6 +60,7 @@ ABLATION = {
     "without expression loss": {"expression_weight": 0.0},
     "without diffusion loss": {"diffusion_weight": 0.0},
     "t = 5, 10, 20": {"t": (5, 10, 20)},
+    "without components of accessibility": {"n_accessibility_components": 0},
     "without MMD": {"mmd_weight": 0.0},
     "published trajectory loss": {"distance_loss": "kl"},
     "16 latent dimensions": {"n_latent": 16},
@@ -161,7 +162,7 @@ def experiments(data: Path) -> dict[str, Experiment]:
         "ablation": Experiment(
             "Ablation",
             "What each ingredient of scdart gives: all others at their defaults.",
-            (reference_datasets(data)[0], tree("trifurcating", halves=True)),
+            (reference_datasets(data)[0], tree("trifurcating", halves=True), lacking("rna")),
             {"scdart": METHODS["scdart"]}
             | {name: replace(METHODS["scdart"], options=options) for name, options in ABLATION.items()}
             | {"paper preset": METHODS["scdart-paper"]},

@@ -1,7 +1,8 @@
 """What the module takes from the training data before it is trained, in sparse passes over them.
 
 Statistics that normalisation holds, the prior, and the linear maps that the networks begin with: principal components
-of expression, and the directions of accessibility that best predict the expression of a cell's anchors.
+of expression, and the directions of accessibility that best predict the expression of a cell's anchors, with principal
+components of accessibility beside them.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def initialize_from_data(module: SCDARTModule, manager: AnnDataManager) -> None:
 
 
 def _start_linear(module: SCDARTModule, gene_activity: GeneActivityNetwork, manager: AnnDataManager) -> None:
-    n_components = gene_activity.directions.weight.shape[1]
+    assert module.projection.components is not None
+    n_components = module.projection.components.out_features
     rng = np.random.default_rng(settings.seed)
     sample = _sample(manager, RNA, rng)
     used = module.gene_deviation.numpy() > 0
@@ -96,6 +98,8 @@ def _start_linear(module: SCDARTModule, gene_activity: GeneActivityNetwork, mana
     if (anchors := registered_anchors(manager)) is None:
         return  # nothing to regress on: the directions are learned with everything else
 
+    n_own = gene_activity.directions.weight.shape[1] - n_components
+    own, own_offset = _accessibility_components(module, manager, n_own, rng)
     positions = [module.expression(counts) @ components.t() / spread for counts in _chunks(manager, RNA)]
     matched = normalize(anchors.T, norm="l1") @ torch.cat(positions).numpy()
     # Cells that RNA lacks have anchors of little confidence, and must not bend the directions of the others.
@@ -104,8 +108,25 @@ def _start_linear(module: SCDARTModule, gene_activity: GeneActivityNetwork, mana
     accessibility = _csr(manager, ATAC, sample, module.accessibility)
     ridge = fit_ridge(accessibility, matched[sample], ridge_penalty(accessibility), _TOLERANCE, confidence[sample])
     gene_activity.set_directions(
-        torch.as_tensor(ridge.coefficients), torch.as_tensor(ridge.intercept), components.t() * spread
+        torch.cat([torch.as_tensor(ridge.coefficients), own], dim=1),
+        torch.cat([torch.as_tensor(ridge.intercept), own_offset]),
+        # Nothing is known yet of what the components of accessibility do to expression.
+        torch.cat([components.t() * spread, torch.zeros(module.n_genes, n_own)], dim=1),
     )
+
+
+def _accessibility_components(
+    module: SCDARTModule, manager: AnnDataManager, n_components: int, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Principal components of accessibility: the directions, and what centres the positions of cells along them."""
+    directions, offset = torch.zeros(module.n_peaks, n_components), torch.zeros(n_components)
+    accessibility = _csr(manager, ATAC, _sample(manager, ATAC, rng), module.accessibility)
+    if n_found := min(n_components, *(size - 1 for size in accessibility.shape)):
+        pca = PCA(n_found, svd_solver="arpack", random_state=int(rng.integers(2**31)))
+        spread = pca.fit_transform(accessibility).std()
+        directions[:, :n_found] = torch.as_tensor(pca.components_.T / spread)
+        offset[:n_found] = torch.as_tensor(-pca.components_ @ pca.mean_ / spread)
+    return directions, offset
 
 
 def _chunks(manager: AnnDataManager, role: str, rows: np.ndarray | None = None) -> Iterator[torch.Tensor]:

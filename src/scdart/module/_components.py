@@ -102,8 +102,9 @@ class GeneActivityNetwork(nn.Module):
 
     a linear one with a trainable weight per link of the prior :math:`A`, and one through a few directions :math:`R` of
     accessibility, which a linear map and a multilayer perceptron :math:`g`, beginning at zero, turn into programmes
-    :math:`V` of expression. A free layer from all peaks learns the training cells by heart; directions found by ridge
-    regression on matched expression (:meth:`set_directions`), and held, do not.
+    :math:`V` of expression. A free layer from all peaks learns the training cells by heart; directions found once
+    (:meth:`set_directions`), and held, do not: those that ridge regression on matched expression finds, and principal
+    components of accessibility itself, without which cells that RNA lacks would all look like cells that it has.
 
     Parameters
     ----------

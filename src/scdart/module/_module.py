@@ -47,7 +47,11 @@ class SCDARTModule(BaseModuleClass):
         principal components). ``"published"``: RNA as log-counts relative to a library of 100, ATAC binarised;
         :class:`PublishedGeneActivityNetwork`, and a projection that reads genes.
     n_components
-        Principal components of expression, and directions of accessibility, that ``"linear-start"`` reads.
+        Principal components of expression, and directions of accessibility that predict them, that
+        ``"linear-start"`` reads.
+    n_accessibility_components
+        Principal components of accessibility itself that gene activity reads beside them: they see what the cells vary
+        in that RNA lacks.
     activity_hidden, projection_hidden
         Sizes of the hidden layers of both networks.
     dropout
@@ -84,6 +88,7 @@ class SCDARTModule(BaseModuleClass):
         n_latent: int = 9,
         architecture: Literal["linear-start", "published"] = "linear-start",
         n_components: int = 30,
+        n_accessibility_components: int = 10,
         activity_hidden: Sequence[int] = (64,),
         projection_hidden: Sequence[int] = (128, 64),
         dropout: float = 0.5,
@@ -121,8 +126,9 @@ class SCDARTModule(BaseModuleClass):
         if self.published:
             self.gene_activity = PublishedGeneActivityNetwork(*sizes, n_hidden=activity_hidden)
         else:
+            n_directions = n_components + n_accessibility_components
             self.gene_activity = GeneActivityNetwork(
-                *sizes, n_directions=n_components, n_hidden=activity_hidden, dropout=dropout
+                *sizes, n_directions=n_directions, n_hidden=activity_hidden, dropout=dropout
             )
         self.projection = ProjectionNetwork(
             n_genes,
