@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-from scipy.spatial.distance import pdist
 
 SCRIPT = """
 import json
@@ -34,6 +33,15 @@ if __name__ == "__main__":
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     np.save(f"{folder}/latent_{n_processes}_{rank}.npy", model.get_latent_representation())
     if rank == 0:
+        kept = [
+            scdart.metrics.diffusion_distance_correlation(
+                model.get_latent_representation(modality=modality),
+                mdata[modality].obsm["X_diffusion_coordinates"],
+                n_blocks=len(mdata[modality].uns["diffusion_coordinates"]["t"]),
+            )
+            for modality in ("rna", "atac")
+        ]
+        np.save(f"{folder}/kept_{n_processes}.npy", kept)
         history = {name: values.iloc[:, 0].astype(float).tolist() for name, values in model.history.items()}
         with open(f"{folder}/history_{n_processes}.json", "w") as file:
             json.dump(history, file)
@@ -48,10 +56,13 @@ def test_two_processes_train_one_model(tmp_path):
         command = [sys.executable, str(script), n_processes, str(tmp_path)]
         ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
         assert ended.returncode == 0, ended.stderr[-3000:]
-    alone, first, second = (np.load(tmp_path / f"latent_{name}.npy") for name in ("1_0", "2_0", "2_1"))
+    first, second = (np.load(tmp_path / f"latent_2_{rank}.npy") for rank in (0, 1))
     # Weights are the same; running statistics of batch norm differ by the last step, after which none is taken over.
     np.testing.assert_allclose(first, second, atol=0.05)
-    assert np.corrcoef(pdist(alone), pdist(first))[0, 1] > 0.9
+    # Two short trainings differ as two seeds do, but not in how well distances follow those that they learn from.
+    alone, together = (np.load(tmp_path / f"kept_{n}.npy") for n in (1, 2))
+    np.testing.assert_allclose(together, alone, atol=0.08)
+    assert min(together) > 0.45
     one, two = (json.loads((tmp_path / f"history_{n}.json").read_text()) for n in (1, 2))
     assert one.keys() == two.keys()
     assert [len(values) for values in one.values()] == [len(values) for values in two.values()]
