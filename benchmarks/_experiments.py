@@ -26,8 +26,8 @@ CORRESPONDENCE = ("foscttm", "neighborhood_overlap", "transfer_accuracy", "trans
 MIXING = ("alignment_score", "modality_mixing")
 ORDER = ("tau", "tau_rna_alone", "tau_atac_alone", "diffusion_rna", "diffusion_atac")
 EXPRESSION = (
-    *("gene_pearson_median", "gene_pearson_mean", "gene_pearson_median_matched", "gene_pearson_mean_matched"),
-    *("cell_pearson_median", "expression_nmse"),
+    *("gene_pearson_median", "gene_pearson_mean", "gene_pearson_median_unseen", "gene_pearson_mean_unseen"),
+    *("gene_pearson_median_matched", "gene_pearson_mean_matched", "cell_pearson_median", "expression_nmse"),
 )
 LINKS = ("link_auprc", "link_auprc_correlation")
 COST = ("cpu_seconds", "memory_gib")

@@ -41,6 +41,8 @@ METRICS = {
     "diffusion_atac": Metric("diffusion distance correlation, ATAC ↑"),
     "gene_pearson_median": Metric("predicted expression, Pearson by gene, median ↑"),
     "gene_pearson_mean": Metric("predicted expression, Pearson by gene, mean ↑"),
+    "gene_pearson_median_unseen": Metric("the same, cells whose RNA was not trained on, median ↑"),
+    "gene_pearson_mean_unseen": Metric("the same, cells whose RNA was not trained on, mean ↑"),
     "gene_pearson_median_matched": Metric("the same, ridge on matched cells, median"),
     "gene_pearson_mean_matched": Metric("the same, ridge on matched cells, mean"),
     "cell_pearson_median": Metric("predicted expression, Pearson by cell, median ↑"),

@@ -145,8 +145,12 @@ class Scorer:
         measured = self._measured
         if measured is None:
             return {}
+        # Where a cell's own RNA was trained on, a method can return what it has seen.
+        trained = self._problem.truth["rna"].obs.loc[self._problem.train["rna"].obs_names, "cell"]
+        unseen = ~self._atac["cell"].isin(trained).to_numpy()
         return {
             **_gene_correlation("", predicted, measured),
+            **(_gene_correlation("_unseen", predicted[unseen], measured[unseen]) if unseen.any() else {}),
             "cell_pearson_median": float(np.nanmedian(metrics.cell_correlation(predicted, measured))),
             "expression_nmse": metrics.expression_mse(predicted, measured, normalized=True),
         }

@@ -8,7 +8,7 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
-from _components import columns_stay
+from _components import columns_stay, log_normalized
 from _datasets import DataSet, all_cells, share_of, simulated, unequal_branches, unmatched_halves
 from _experiments import BY_METRIC, Experiment, experiments
 from _methods import METHODS, Embedding, Method
@@ -112,6 +112,18 @@ def test_truth_as_embedding_scores_perfectly(halves):
     assert scores["link_auprc"] == pytest.approx(1)
     # What ridge regression on known partners predicts is not beyond reach, nor nothing.
     assert 0.1 < scores["gene_pearson_mean_matched"] < 0.9
+
+
+def test_returning_what_was_trained_on_is_no_prediction(halves):
+    factors = {mod: halves.truth[mod][halves.query[mod].obs_names].obsm["tree_factors"] for mod in ("rna", "atac")}
+    cell = {mod: obs["cell"] for mod, obs in ((mod, halves.truth[mod].obs) for mod in factors)}
+    rows = pd.Index(cell["rna"]).get_indexer(cell["atac"][halves.query["atac"].obs_names])
+    measured = log_normalized(halves.truth["rna"].X, 1e3).toarray()[rows]
+    seen = np.isin(cell["rna"].to_numpy()[rows], cell["rna"][halves.train["rna"].obs_names])
+    retrieved = np.where(seen[:, None], measured, np.random.default_rng(0).permuted(measured, axis=0))
+    scores = Scorer(halves, "query")(Embedding(**factors, expression=retrieved))
+    assert scores["gene_pearson_mean"] > 0.4
+    assert abs(scores["gene_pearson_mean_unseen"]) < 0.1
 
 
 def test_training_cells_of_halves_have_no_foscttm(halves):
