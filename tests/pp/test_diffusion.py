@@ -84,6 +84,16 @@ def test_distances_are_those_of_the_dense_computation(thousand, t, potential):
     assert atac.uns["diffusion_coordinates"]["explained"] == pytest.approx(1, abs=1e-4)
 
 
+def test_numbers_that_are_given_again_count_again(thousand):
+    once = block_distances(diffusion_coordinates(thousand, t=(0, 5), use_rep=REP, copy=True)["atac"])
+    written = diffusion_coordinates(thousand, t=(0, 5, 0, 0), use_rep=REP, copy=True)["atac"]
+    uns = written.uns["diffusion_coordinates"]
+    again = block_distances(written)
+    np.testing.assert_allclose((again[0] + again[5]) / 2, (3 * once[0] + once[5]) / 4, rtol=1e-4)
+    assert written.obsm[KEY].shape[1] == 2 * uns["n_components"]
+    assert _diffusion.given_times(uns) == (0, 0, 0, 5)
+
+
 def test_real_cells_hold_the_error(data_dir):
     mdata = md.read_h5mu(data_dir / "snare_cortex.h5mu")[::6][:1000].copy()
     diffusion_coordinates(mdata, t=(5, 10, 20))

@@ -162,6 +162,8 @@ def test_what_is_prepared_is_used_and_what_does_not_fit_is_replaced(mdata):
     coordinates = mdata["rna"].obsm["X_diffusion_coordinates"]
     scdart(mdata, t=[3], **QUICK)
     assert mdata["rna"].obsm["X_diffusion_coordinates"].shape[1] != coordinates.shape[1]
+    scdart(mdata, t=[3, 3, 2], **QUICK)
+    assert list(mdata["rna"].uns["diffusion_coordinates"]["repeats"]) == [2, 1]
     scdart(mdata, t=[3], preset="paper", **QUICK)
     assert mdata["rna"].uns["diffusion_coordinates"]["potential"]
 

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from scdart._checks import stored_counts
 from scdart._constants import ANCHORS, ATAC, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA
+from scdart.pp._diffusion import given_times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,8 +127,8 @@ def as_code(settings: Mapping[str, Any], mods: Mapping[str, str]) -> str:
         lines.append(_call("scdart.pp.gene_activity", "mdata", '"annotation.gtf.gz"', **prior, **names))
     diffusion = settings["diffusion_coordinates"][mods[RNA]]
     if diffusion:
-        kept = {key: diffusion[key] for key in ("t", "n_neighbors", "potential", "n_pcs") if key in diffusion}
-        lines.append(_call("scdart.pp.diffusion_coordinates", "mdata", **kept, **names))
+        kept = {key: diffusion[key] for key in ("n_neighbors", "potential", "n_pcs") if key in diffusion}
+        lines.append(_call("scdart.pp.diffusion_coordinates", "mdata", t=given_times(diffusion), **kept, **names))
     anchors = (settings.get("anchors") or {}).get("params")
     if anchors:
         pairs = {"pairs": ...} if settings["anchors"].get("n_pairs") else {}

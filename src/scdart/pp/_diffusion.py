@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def diffusion_coordinates(
     t
         Numbers of steps. Each gives one block of coordinates. 0 stands for no diffusion: the distances of the features
         themselves, which keep the details that walks of even 5 steps forget. A number that is given twice counts
-        twice in the average over them. The paper takes 30, 50 and 70.
+        twice in the average over them, by a block of twice the scale. The paper takes 30, 50 and 70.
     n_neighbors
         Neighbour of a cell, itself not counted, whose distance is the bandwidth of the kernel around it.
     n_components
@@ -115,11 +116,13 @@ def diffusion_coordinates(
     `None`, or the copy with `copy=True`. Written to both modalities:
 
     `obsm["X_" + key_added]`
-        Coordinates of shape (n_cells, n_components * len(t)), float32: the columns of the first t, then those of the
-        second, and so on. In each block, the root mean square distance of two cells is 1.
+        Coordinates of shape (n_cells, n_components * number of different t), float32: the columns of the first t,
+        then those of the second, and so on. In each block, the root mean square distance of two cells is 1; where some
+        t are given several times, it is the share of all t that the block stands for, times the number of blocks.
     `uns[key_added]`
-        `"t"`, `"n_components"` (columns of a block), `"potential"`, `"n_neighbors"`, `"n_pcs"` or `"use_rep"`, and
-        `"explained"`: for each t, the estimated share of the cells' squared distances that its block holds.
+        `"t"` and `"repeats"` (each number once, and how often it was given), `"n_components"` (columns of a block),
+        `"potential"`, `"n_neighbors"`, `"n_pcs"` or `"use_rep"`, and `"explained"`: for each t, the estimated share of
+        the cells' squared distances that its block holds.
 
     Raises
     ------
@@ -197,6 +200,12 @@ def diffusion_coordinates(
         target.mod[mod].obsm[f"X_{key_added}"] = coordinates
         target.mod[mod].uns[key_added] = description
     return target if copy else None
+
+
+def given_times(description: Mapping[str, Any]) -> tuple[int, ...]:
+    """Numbers of steps that coordinates were made with, in ascending order, from what ``uns`` tells about them."""
+    times = np.atleast_1d(description.get("t", ()))
+    return tuple(sorted(np.repeat(times, description.get("repeats", 1)).tolist()))
 
 
 def _check_options(t: Sequence[int], n_neighbors: int, n_components: int | None, n_pcs: int) -> list[int]:
@@ -281,17 +290,25 @@ def _coordinates(
                 stacklevel=3,
             )
 
-    # In blocks of the same width a reader needs to know nothing but their number.
-    filled = np.zeros((n_cells, len(times), n_kept), dtype=np.float32)
-    for position, steps in enumerate(times):
+    # In blocks of the same width a reader needs to know nothing but their number, and if their scale tells how often
+    # they count, the mean distance over the blocks is that over all t.
+    counts = Counter(times)
+    filled = np.zeros((n_cells, len(counts), n_kept), dtype=np.float32)
+    for position, (steps, count) in enumerate(counts.items()):
         kept = _unit_distances(blocks[steps][:, :n_kept])
-        filled[:, position, : kept.shape[1]] = kept
-    shares = [explained[steps] for steps in times]
+        filled[:, position, : kept.shape[1]] = kept * (count / len(times) * len(counts))
+    shares = [explained[steps] for steps in counts]
     logger.info(
         "%s: %s diffusion coordinates for each t hold %s of the squared distances",
-        *(mod, n_kept, ", ".join(f"{share:.4g} (t={steps})" for share, steps in zip(shares, times, strict=True))),
+        *(mod, n_kept, ", ".join(f"{share:.4g} (t={steps})" for steps, share in zip(counts, shares, strict=True))),
     )
-    description = {"t": np.array(times), "n_components": n_kept, "potential": potential, "explained": np.array(shares)}
+    description = {
+        "t": np.array(list(counts)),
+        "repeats": np.array(list(counts.values())),
+        "n_components": n_kept,
+        "potential": potential,
+        "explained": np.array(shares),
+    }
     return filled.reshape(n_cells, -1), description
 
 

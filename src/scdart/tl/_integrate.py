@@ -25,6 +25,7 @@ from scdart._constants import (
 )
 from scdart.data._validation import check_groups
 from scdart.model import PRESETS, SCDART
+from scdart.pp._diffusion import given_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, MutableMapping, Sequence
@@ -199,8 +200,7 @@ def _check(
 def _has_coordinates(mdata: MuData, mods: Iterable[str], t: tuple[int, ...], potential: bool) -> bool:
     described = [mdata[mod].uns.get(DIFFUSION_COORDINATES, {}) for mod in mods]
     return all(X_DIFFUSION_COORDINATES in mdata[mod].obsm for mod in mods) and all(
-        np.array_equal(np.atleast_1d(d.get("t", ())), t) and bool(d.get("potential", False)) == potential
-        for d in described
+        given_times(d) == tuple(sorted(t)) and bool(d.get("potential", False)) == potential for d in described
     )
 
 
