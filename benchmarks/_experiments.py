@@ -56,6 +56,7 @@ SWEEP = {
 #: What the default is made of, each left out or put back to what was published.
 ABLATION = {
     "without anchors": {"anchors": False},
+    "anchors learned from all cells": {"refine": True},
     "without pair loss": {"pair_weight": 0.0},
     "without expression loss": {"expression_weight": 0.0},
     "without diffusion loss": {"diffusion_weight": 0.0},

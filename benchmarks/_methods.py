@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -88,6 +88,7 @@ def scdart(
     preset: str = "default",
     t: list[int] | None = None,
     anchors: bool = True,
+    refine: Literal["auto"] | bool = "auto",
     **module: Any,
 ) -> Embedding:
     """The model of this package: its defaults, the paper's settings, or single options changed."""
@@ -98,6 +99,8 @@ def scdart(
     scvi.settings.seed = seed
     settings = model.PRESETS[preset]
     pp.diffusion_coordinates(train, t=t or settings.t, random_state=seed, **settings.diffusion)
+    if anchors and settings.anchors:
+        pp.anchors(train, refine=refine, random_state=seed)
     model.SCDART.setup_mudata(train, anchors_key="anchors" if anchors and settings.anchors else None)
     trained = model.SCDART(train, preset=preset, **module)
     trained.train(accelerator="cpu", enable_progress_bar=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,12 +11,14 @@ import scipy.sparse as sp
 from scdart.metrics import foscttm
 from scdart.pp import _correspondence
 from scdart.pp._correspondence import (
+    VARIANTS,
     Evidence,
-    canonical_coordinates,
+    coordinate_variants,
     draw_landmarks,
     override_rows,
     partners,
     refined_coordinates,
+    similarity,
 )
 from scdart.pp._features import log_normalize, tfidf
 
@@ -34,7 +38,12 @@ def evidence():
     return Evidence(log_normalize(sp.csr_matrix(rna)), tfidf(sp.csr_matrix(atac)), prior)
 
 
-def dense_canonical(evidence, n_components):
+def canonical_coordinates(evidence, landmarks=None):
+    landmarks = draw_landmarks(evidence, np.random.default_rng(0), 0) if landmarks is None else landmarks
+    return similarity(evidence, random_state=0).coordinates(landmarks, 5)
+
+
+def dense_similarity(evidence):
     expression = evidence.expression.toarray().astype(float)
     z = (expression - expression.mean(axis=0)) / expression.std(axis=0)
     u, _, _ = np.linalg.svd(z, full_matrices=False)
@@ -42,20 +51,33 @@ def dense_canonical(evidence, n_components):
     activity = evidence.weights.toarray().astype(float) @ evidence.prior.toarray()
     expected = activity.sum(axis=1, keepdims=True) * activity.sum(axis=0) / activity.sum()
     residual = np.minimum((activity - expected) / np.sqrt(expected), 10)
-    u, s, vt = np.linalg.svd(basis @ basis.T @ z @ residual.T)
-    coordinates = (u[:, :n_components] * np.sqrt(s[:n_components]), vt[:n_components].T * np.sqrt(s[:n_components]))
-    return [part / np.linalg.norm(part, axis=1, keepdims=True) for part in coordinates]
+    return basis @ basis.T @ z @ residual.T
 
 
 @pytest.mark.parametrize("chunk", [4096, 13])
 def test_canonical_coordinates_are_the_dense_formula(evidence, monkeypatch, chunk):
     monkeypatch.setattr(_correspondence, "_CHUNK", chunk)
-    found = canonical_coordinates(evidence, 5, random_state=0).unit()
-    rna, atac = dense_canonical(evidence, 5)
+    u, s, vt = np.linalg.svd(dense_similarity(evidence))
+    canonical = canonical_coordinates(evidence)
     # Up to the signs of the components, the same in both modalities.
-    np.testing.assert_allclose(found.rna @ found.atac.T, rna @ atac.T, atol=1e-3)
+    best = u[:, :5] * s[:5] @ vt[:5]
+    np.testing.assert_allclose(canonical.rna @ canonical.atac.T, best, atol=1e-3 * abs(best).max())
+    found = canonical.unit()
     np.testing.assert_allclose(np.linalg.norm(found.rna, axis=1), 1, rtol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(found.atac, axis=1), 1, rtol=1e-6)
+
+
+def test_cells_that_are_no_landmarks_are_placed_by_their_similarity_to_these(evidence):
+    some = draw_landmarks(evidence, np.random.default_rng(0), 0)._replace(rna=np.arange(90), atac=np.arange(40, 150))
+    similar = dense_similarity(evidence)
+    similar = similar - similar[:90].mean(axis=0)
+    similar -= similar[:, 40:].mean(axis=1, keepdims=True)
+    u, s, vt = np.linalg.svd(similar[:90, 40:], full_matrices=False)
+    found = similarity(evidence, random_state=0).centred(some).coordinates(some, 5)
+    signs = np.sign((found.rna[:90] * u[:, :5]).sum(axis=0))
+    for one, expected in ((found.rna, similar[:, 40:] @ vt[:5].T), (found.atac, similar[:90].T @ u[:, :5])):
+        expected = expected / np.sqrt(s[:5])
+        np.testing.assert_allclose(one, signs * expected, atol=2e-3 * abs(expected).max())
 
 
 def test_rare_genes_and_closed_genes_do_not_disturb(evidence):
@@ -66,8 +88,8 @@ def test_rare_genes_and_closed_genes_do_not_disturb(evidence):
         evidence.weights,
         sp.hstack([evidence.prior, sp.csr_matrix((evidence.prior.shape[0], 1))], format="csr"),
     )
-    expected = canonical_coordinates(evidence, 5, random_state=0)
-    found = canonical_coordinates(more, 5, random_state=0)
+    expected = canonical_coordinates(evidence)
+    found = canonical_coordinates(more)
     np.testing.assert_allclose(found.rna @ found.atac.T, expected.rna @ expected.atac.T, atol=1e-3)
     # One cell in 1,500 expresses the gene.
     tall = sp.vstack([sp.hstack([evidence.expression, rare])] + 9 * [sp.hstack([evidence.expression, absent])]).tocsr()
@@ -77,10 +99,9 @@ def test_rare_genes_and_closed_genes_do_not_disturb(evidence):
 
 
 def refine(evidence, n_rounds, landmarks=None):
-    canonical = canonical_coordinates(evidence, 5, random_state=0)
     rng = np.random.default_rng(0)
     landmarks = draw_landmarks(evidence, rng, 0) if landmarks is None else landmarks
-    return refined_coordinates(evidence, canonical, landmarks, n_rounds, 20, rng)
+    return refined_coordinates(evidence, canonical_coordinates(evidence, landmarks), landmarks, n_rounds, 20, rng)
 
 
 def test_refinement_uses_peaks_without_link(evidence):
@@ -104,6 +125,20 @@ def test_refinement_learns_from_landmarks_for_all_cells(evidence, monkeypatch):
     assert foscttm(refined.rna[others], refined.atac[others]) < foscttm(canonical.rna[others], canonical.atac[others])
 
 
+def test_cells_without_counterpart_are_left_out(evidence):
+    rna = np.arange(90)  # the end of the line is in ATAC alone
+    part = replace(evidence, expression=evidence.expression[rna])
+    rng = np.random.default_rng(0)
+    everybody = draw_landmarks(part, rng, 0)
+    variants = list(coordinate_variants(part, everybody, 5, 10, rng, 0))
+    assert tuple(variant.name for variant in variants) == VARIANTS
+    landmarks = variants[-1].landmarks
+    assert np.isin(np.arange(85), landmarks.rna).mean() > 0.9
+    assert np.isin(np.arange(85), landmarks.atac).mean() > 0.9
+    assert np.isin(np.arange(110, 150), landmarks.atac).mean() < 0.3
+    np.testing.assert_array_equal(landmarks.own_atac, everybody.own_atac[landmarks.atac])
+
+
 def test_known_rows_replace_inferred_ones():
     weights = sp.csr_matrix([[0.5, 0.5, 0], [0.2, 0.3, 0.5], [1, 0, 0]])
     known = sp.csr_matrix([[0, 0, 0], [2.0, 2.0, 0], [0, 0, 0]])
@@ -111,7 +146,7 @@ def test_known_rows_replace_inferred_ones():
 
 
 def test_partners_are_landmarks_or_known(evidence):
-    coordinates = canonical_coordinates(evidence, 5, random_state=0).unit()
+    coordinates = canonical_coordinates(evidence).unit()
     rows = {"rna": np.arange(0, 150, 2), "atac": np.arange(0, 150, 3)}
     landmarks = draw_landmarks(evidence, np.random.default_rng(0), 0)._replace(**rows)
     known = sp.csr_matrix(([1.0], ([3], [140])), shape=(150, 150))

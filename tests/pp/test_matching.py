@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from scdart.pp._matching import counterpart_confidence, soft_neighbors
+from scdart.pp import _matching
+from scdart.pp._matching import counterpart_confidence, is_reciprocated, soft_neighbors
 
 
 @pytest.fixture
@@ -77,3 +78,21 @@ def test_confidence_is_in_units_of_what_cells_with_a_counterpart_receive():
     received = np.where(population == 0, 0.0, 5.0)
     confidence = counterpart_confidence(received, positions, positions, 10)
     np.testing.assert_allclose(confidence, population, atol=1e-6)
+
+
+def test_round_trips_tell_scarce_from_missing_counterparts(monkeypatch):
+    rng = np.random.default_rng(0)
+    # Cells of the other modality: as many for the first half, one in five for the next quarter, none for the last.
+    place = np.linspace(0, 4, 400)
+    other = np.concatenate([place[:200], place[200:300:5]])
+    forth, back = (
+        soft_neighbors(*pair, 5) for pair in ((place[:, None], other[:, None]), (other[:, None], place[:, None]))
+    )
+    own = np.column_stack([place, 0.01 * rng.normal(size=400)])
+    found = is_reciprocated(forth, back, own, 10)
+    received = counterpart_confidence(np.asarray(back.sum(axis=0)).ravel(), place[:, None], own, 10)
+    assert found[:290].mean() > 0.95
+    assert not found[330:].any()
+    assert np.median(received[220:280]) < 0.5
+    monkeypatch.setattr(_matching, "_WORKING_MEMORY", 0.05)
+    np.testing.assert_array_equal(is_reciprocated(forth, back, own, 10), found)

@@ -17,33 +17,30 @@ from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
 
 from ._agreement import Agreement, held_out_agreement
 from ._correspondence import (
+    VARIANTS,
     Coordinates,
     Evidence,
-    canonical_coordinates,
     column_sums,
+    coordinate_variants,
     draw_landmarks,
     override_rows,
     partners,
-    refined_coordinates,
 )
 from ._features import log_normalize, modality_counts, tfidf
 from ._matching import counterpart_confidence
 from ._progress import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from anndata import AnnData
     from mudata import MuData
 
-    from ._correspondence import Landmarks
+    from ._correspondence import Landmarks, Variant
 
     Pairs = Literal["obs_names"] | pd.DataFrame | np.ndarray | Sequence[tuple[str, str]]
 
 logger = logging.getLogger(__name__)
-
-#: Rounds of refinement: the second still helps, a third no longer does.
-_N_ROUNDS = 2
 
 #: RNA cells keep some partners even if ATAC has no such cells.
 _MIN_CONFIDENCE = 1e-3
@@ -84,8 +81,9 @@ def anchors(
     by all peaks and genes: ridge regression learns to predict the coordinates of a cell's partners from everything that
     was measured in the cell, and predicts them for cells that it was not fitted to. Beside them stand a cell's
     distances, along its own modality, to cells with partners: a cell at a fork and one in the middle of a branch that
-    the other modality lacks can look alike, but they do not lie in the same place. Names of cells play no part in this:
-    that a cell was measured in both modalities is used only if `pairs` says so.
+    the other modality lacks can look alike, but they do not lie in the same place. Last, cells whose partners' partners
+    lie elsewhere in the cells' own modality are taken to have no counterpart, and all is learned anew from the others.
+    Names of cells play no part in this: that a cell was measured in both modalities is used only if `pairs` says so.
 
     Parameters
     ----------
@@ -103,8 +101,8 @@ def anchors(
     n_neighbors
         Number of partners of a cell.
     refine
-        Whether to sharpen the canonical correlation. By default this is decided by the agreement between the
-        transferred expression and the activity of held-out genes.
+        Whether to sharpen the canonical correlation, from all cells. By default the agreement between the transferred
+        expression and the activity of held-out genes decides on this, and on leaving out cells without counterpart.
     prior_key
         Slot of the ATAC modality's `varm` with the prior, of shape (n_peaks, n_genes).
     rna_mod
@@ -131,7 +129,8 @@ def anchors(
         positions in `mdata.obs_names`. The column of an ATAC cell sums to its confidence. Partners of an RNA cell are
         weighed by its row.
     `mdata.uns[key_added]`
-        `"variant"`: `"canonical"`, `"refined"` or `"known"`. `"agreement"`: for the variants that were compared, mean
+        `"variant"`: `"canonical"`, `"refined"`, `"selected"` (refined, learned from cells with a counterpart) or
+        `"known"`. `"agreement"`: for the variants that were compared, mean
         correlation of transferred expression and activity over held-out genes; `"z"`: that of the one that was taken,
         in standard deviations of mismatched genes. `"n_pairs"`: number of known pairs. `"params"`: how it was made.
     `mdata.mod[...].obsm["X_" + key_added]`
@@ -209,30 +208,30 @@ def _infer(
     seed: int,
     begin: Callable[[str], None],
 ) -> _Anchors:
-    variants = {"auto": ["canonical", "refined"], True: ["refined"], False: ["canonical"]}[refine]
+    names = {"auto": VARIANTS, True: ("refined",), False: ("canonical",)}[refine]
 
-    def infer(part: Evidence, landmarks: Landmarks, names: list[str], rng: np.random.Generator) -> list[Coordinates]:
-        canonical = canonical_coordinates(part, n_components, seed)
-        refinement = (landmarks, _N_ROUNDS, n_neighbors, rng)
-        return [
-            canonical.unit() if name == "canonical" else refined_coordinates(part, canonical, *refinement)
-            for name in names
-        ]
+    def infer(part: Evidence, landmarks: Landmarks, last: str, rng: np.random.Generator) -> Iterator[Variant]:
+        for variant in coordinate_variants(part, landmarks, n_components, n_neighbors, rng, seed):
+            if variant.name in names:
+                yield variant
+            if variant.name == last:
+                return
 
-    begin(f"agreement of held-out genes, {' and '.join(variants)}")
+    def infer_from_part(part: Evidence, rng: np.random.Generator) -> list[Coordinates]:
+        return [variant.coordinates for variant in infer(part, draw_landmarks(part, rng, seed), names[-1], rng)]
+
+    begin(f"agreement of held-out genes, {', '.join(names)}")
     rng = np.random.default_rng(seed)
-    scores = held_out_agreement(
-        evidence, lambda part, rng: infer(part, draw_landmarks(part, rng, seed), variants, rng), n_neighbors, rng
-    )
-    agreement = dict(zip(variants, scores, strict=True))
-    variant = max(agreement, key=lambda name: agreement[name].correlation)
-    _report(variant, agreement)
-    begin(f"{variant} coordinates of {evidence.expression.shape[0]:,} RNA and {evidence.weights.shape[0]:,} ATAC cells")
+    agreement = dict(zip(names, held_out_agreement(evidence, infer_from_part, n_neighbors, rng), strict=True))
+    best = max(agreement, key=lambda name: agreement[name].correlation)
+    _report(best, agreement)
+    begin(f"{best} coordinates of {evidence.expression.shape[0]:,} RNA and {evidence.weights.shape[0]:,} ATAC cells")
     landmarks = draw_landmarks(evidence, rng, seed)
-    found = infer(evidence, landmarks, [variant], rng)[0]
+    *_, (_, found, learned_from) = infer(evidence, landmarks, best, rng)
 
     begin("partners and confidence")
-    to_rna, to_atac = partners(found, landmarks, n_neighbors, evidence.known)
+    # Landmarks that were left out can be nobody's partner: they receive nothing, and there is no confidence in them.
+    to_rna, to_atac = partners(found, learned_from, n_neighbors, evidence.known)
     received = {RNA: column_sums(to_atac), ATAC: column_sums(to_rna)}
     confidence = {
         RNA: counterpart_confidence(received[RNA], found.rna, landmarks.own_rna, n_neighbors, landmarks.rna),
@@ -246,9 +245,9 @@ def _infer(
         confidence[ATAC][evidence.known.getnnz(axis=0) > 0] = 1
         columns = override_rows(columns, evidence.known.T.tocsr())
     summary = {
-        "variant": variant,
+        "variant": best,
         "agreement": {name: score.correlation for name, score in agreement.items()},
-        "z": agreement[variant].z,
+        "z": agreement[best].z,
     }
     weights = (sp.diags(confidence[ATAC]) @ columns).T.tocsr()
     return _Anchors(weights, confidence, {RNA: found.rna, ATAC: found.atac}, summary)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
 from ._features import lsi, pca
-from ._matching import counterpart_confidence, soft_neighbors
+from ._matching import counterpart_confidence, is_reciprocated, soft_neighbors
 from ._positions import Choice, relative_positions, way_graph
 from ._ridge import cross_fitted_ridge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Ways to coordinates, in the order of what they assume.
+VARIANTS = ("canonical", "refined", "selected")
 
 #: Principal components of RNA that gene activity is compared with.
 _N_PCS = 30
@@ -28,6 +34,13 @@ _CHUNK = 4096
 
 #: Most cells of a modality to search for partners and to learn from: beyond, cost is linear in the number of cells.
 _MAX_LANDMARKS = 20_000
+
+#: Rounds of refinement: the second still helps, a third no longer does.
+_N_ROUNDS = 2
+
+#: Times that landmarks without counterpart are left out, and the least share of landmarks that is worth the work.
+_MAX_SELECTIONS = 3
+_MIN_LEFT_OUT = 0.02
 
 #: Weight of the prediction from all features against the canonical coordinates.
 _PREDICTION_WEIGHT = 2.0
@@ -92,6 +105,29 @@ class Landmarks(NamedTuple):
     own_rna: np.ndarray
     own_atac: np.ndarray
 
+    @property
+    def n_cells(self) -> int:
+        """Landmarks of both modalities."""
+        return len(self.rna) + len(self.atac)
+
+
+class Variant(NamedTuple):
+    """One way to coordinates.
+
+    Attributes
+    ----------
+    name
+        What it is called.
+    coordinates
+        Of all cells.
+    landmarks
+        Cells that it is learned from, which can be partners.
+    """
+
+    name: str
+    coordinates: Coordinates
+    landmarks: Landmarks
+
 
 def draw_landmarks(evidence: Evidence, rng: np.random.Generator, random_state: int) -> Landmarks:
     """Draw cells of either modality at random, and place them in their own modality."""
@@ -101,21 +137,90 @@ def draw_landmarks(evidence: Evidence, rng: np.random.Generator, random_state: i
     return Landmarks(rna, atac, own_rna, lsi(evidence.weights[atac], random_state=random_state))
 
 
-def canonical_coordinates(evidence: Evidence, n_components: int, random_state: int) -> Coordinates:
-    r"""Compare cells across modalities by the genes they share.
+class Similarity(NamedTuple):
+    r"""Similarity of RNA and ATAC cells in the genes that they share, as a product of thin matrices.
 
     With :math:`X \approx Q B` the leading principal components of z-scored expression and :math:`Y` the residuals of
-    gene activity, the coordinates are the leading singular vectors of :math:`Q (B Y^\top)`, times the square root of
-    their singular values. Only :math:`B Y^\top`, components x ATAC cells, is ever written down.
+    gene activity, the similarity is :math:`Q (B Y^\top)`. Only :math:`B Y^\top`, components x ATAC cells, is ever
+    written down.
+
+    Attributes
+    ----------
+    basis
+        :math:`Q` of shape (n_rna, n_pcs).
+    products
+        :math:`B Y^\top` of shape (n_pcs, n_atac).
     """
+
+    basis: np.ndarray
+    products: np.ndarray
+
+    def centred(self, landmarks: Landmarks) -> Similarity:
+        """Compare with what is usual for landmarks, rather than for all cells."""
+        basis = self.basis - self.basis[landmarks.rna].mean(axis=0)
+        return Similarity(basis, self.products - self.products[:, landmarks.atac].mean(axis=1, keepdims=True))
+
+    def coordinates(self, landmarks: Landmarks, n_components: int) -> Coordinates:
+        r"""Place all cells along the directions in which landmarks are similar across modalities.
+
+        Of the landmarks' similarity, the leading singular vectors are taken; the similarity of a cell to them, over the
+        square root of the singular values, are its canonical coordinates.
+        """
+        q, r = np.linalg.qr(self.basis[landmarks.rna])
+        u, s, vt = np.linalg.svd(r @ self.products[:, landmarks.atac], full_matrices=False)
+        u, scale, v = u[:, :n_components], np.sqrt(s[:n_components]), vt[:n_components].T
+        return Coordinates(
+            self.basis @ (self.products[:, landmarks.atac] @ v) / scale, self.products.T @ (r.T @ u) / scale
+        )
+
+
+def similarity(evidence: Evidence, random_state: int) -> Similarity:
+    """Compare cells across modalities by the genes they share."""
     scaled = _unit_variance(evidence.expression)
     components = pca(scaled, min(_N_PCS, min(scaled.shape) - 1), random_state=random_state)
     lengths = np.linalg.norm(components, axis=0)
     basis = components[:, lengths > 1e-6 * lengths.max()]
     basis = basis / np.linalg.norm(basis, axis=0)
-    u, s, vt = np.linalg.svd(_activity_products(evidence, (scaled.T @ basis).T), full_matrices=False)
-    scale = np.sqrt(s[:n_components])
-    return Coordinates(basis @ u[:, :n_components] * scale, vt[:n_components].T * scale)
+    return Similarity(basis, _activity_products(evidence, (scaled.T @ basis).T))
+
+
+def coordinate_variants(
+    evidence: Evidence,
+    landmarks: Landmarks,
+    n_components: int,
+    n_neighbors: int,
+    rng: np.random.Generator,
+    random_state: int,
+) -> Iterator[Variant]:
+    """Yield coordinates by name, each with the landmarks it is learned from: the later, the more they assume.
+
+    ``canonical`` are from linked peaks and genes alone, ``refined`` from all; ``selected`` are refined, but learned
+    from cells that have a counterpart. Landmarks whose partners do not lead back to them are left out and all is
+    learned anew from the others, until few are left out.
+    """
+    similar = similarity(evidence, random_state)
+    canonical = similar.coordinates(landmarks, n_components)
+    yield Variant("canonical", canonical.unit(), landmarks)
+    refined = refined_coordinates(evidence, canonical, landmarks, _N_ROUNDS, n_neighbors, rng)
+    yield Variant("refined", refined, landmarks)
+    for _ in range(_MAX_SELECTIONS):
+        selected = _with_counterpart(evidence, refined, landmarks, n_neighbors)
+        if selected.n_cells > (1 - _MIN_LEFT_OUT) * landmarks.n_cells:
+            break
+        landmarks = selected
+        canonical = similar.centred(landmarks).coordinates(landmarks, n_components)
+        refined = refined_coordinates(evidence, canonical, landmarks, _N_ROUNDS, n_neighbors, rng)
+    yield Variant("selected", refined, landmarks)
+
+
+def _with_counterpart(
+    evidence: Evidence, coordinates: Coordinates, landmarks: Landmarks, n_neighbors: int
+) -> Landmarks:
+    to_rna, to_atac = partners(coordinates, landmarks, n_neighbors, evidence.known, queries=landmarks)
+    to_rna, to_atac = to_rna[:, landmarks.atac], to_atac[:, landmarks.rna]
+    rna = is_reciprocated(to_rna, to_atac, landmarks.own_rna, n_neighbors)
+    atac = is_reciprocated(to_atac, to_rna, landmarks.own_atac, n_neighbors)
+    return Landmarks(landmarks.rna[rna], landmarks.atac[atac], landmarks.own_rna[rna], landmarks.own_atac[atac])
 
 
 def refined_coordinates(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
 #: Weight of the furthest neighbour is exp(-1 / (2 * 0.5^2)) of a coincident one's.
@@ -11,6 +12,15 @@ _BANDWIDTH = 0.5
 
 #: Quantile at which the received mass of single cells is cut: hubs would lend their confidence to all around them.
 _HUB_QUANTILE = 0.95
+
+#: Share of the cells of a modality that are near a cell of it.
+_NEARBY = 0.05
+
+#: Least share of round trips that return, in units of what is typical, of cells that have a counterpart.
+_MIN_RETURNS = 0.5
+
+#: MiB of distances that are held at a time.
+_WORKING_MEMORY = 64
 
 
 def soft_neighbors(
@@ -81,6 +91,37 @@ def counterpart_confidence(
     mass = soft_neighbors(own, own, n_neighbors) @ np.minimum(mass, np.quantile(mass, _HUB_QUANTILE))
     mass = soft_neighbors(shared, shared[candidates], n_neighbors) @ mass
     return np.minimum(mass / _typical(mass), 1.0)
+
+
+def is_reciprocated(forth: sp.csr_matrix, back: sp.csr_matrix, own: np.ndarray, n_neighbors: int) -> np.ndarray:
+    """Tell cells to whose neighbourhood the partners of their partners lead back.
+
+    Cells that the other modality lacks have partners, too, but these have partners of their own kind, which lie
+    elsewhere. How much mass cells receive tells less: it also depends on how many of its kind the other modality has.
+
+    Parameters
+    ----------
+    forth, back
+        Weights of partners of shape (n_cells, n_other) and (n_other, n_cells), rows sum to 1.
+    own
+        Coordinates of the cells in their own modality, of shape (n_cells, n_features).
+    n_neighbors
+        Neighbours in the own modality to average over.
+
+    Returns
+    -------
+    Mask of shape (n_cells,).
+    """
+    n_near = max(int(_NEARBY * len(own)), 1)
+
+    def share_that_returns(distances: np.ndarray, start: int) -> np.ndarray:
+        near = distances <= np.partition(distances, n_near - 1, axis=1)[:, [n_near - 1]]
+        trips = forth[start : start + len(distances)] @ back
+        return np.asarray(trips.multiply(near).sum(axis=1)).ravel()
+
+    chunks = pairwise_distances_chunked(own, reduce_func=share_that_returns, working_memory=_WORKING_MEMORY)
+    returns = soft_neighbors(own, own, n_neighbors) @ np.concatenate(list(chunks))
+    return returns >= _MIN_RETURNS * _typical(returns)
 
 
 def _typical(mass: np.ndarray) -> float:
