@@ -168,6 +168,17 @@ def test_what_is_prepared_is_used_and_what_does_not_fit_is_replaced(mdata):
     assert mdata["rna"].uns["diffusion_coordinates"]["potential"]
 
 
+def test_what_is_prepared_can_stay_on_disk(mdata, tmp_path):
+    scdart(mdata, random_state=0, **QUICK)
+    mdata.write(tmp_path / "prepared.h5mu")
+    backed = mudata.read_h5mu(tmp_path / "prepared.h5mu", backed="r")
+    scdart(backed, random_state=0, key_added="X_again", **QUICK)
+    assert backed["atac"].isbacked
+    np.testing.assert_allclose(backed.obsm["X_again"], mdata.obsm["X_scdart"], rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"rna.*on disk.*before the data are written"):
+        scdart(backed, t=[3], **QUICK)
+
+
 def test_annotation_makes_the_prior_and_anchors_of_it():
     genomic = simulate("linear", n_cells=50, n_genes=60, n_peaks=150, link_kind="genomic")
     annotation = genomic["rna"].var.assign(gene_name=genomic["rna"].var_names)
