@@ -80,6 +80,15 @@ def test_cells_that_are_no_landmarks_are_placed_by_their_similarity_to_these(evi
         np.testing.assert_allclose(one, signs * expected, atol=2e-3 * abs(expected).max())
 
 
+def test_more_components_than_the_data_hold_are_empty(evidence):
+    few = replace(evidence, prior=(evidence.prior @ sp.diags((np.arange(60) < 3).astype(float))).tocsr())
+    landmarks = draw_landmarks(few, np.random.default_rng(0), 0)
+    found = similarity(few, random_state=0).coordinates(landmarks, 5)
+    for one in found:
+        assert one.shape == (150, 5)
+        assert np.linalg.norm(one[:, 3:]) < 1e-3 * np.linalg.norm(one[:, :3])
+
+
 def test_rare_genes_and_closed_genes_do_not_disturb(evidence):
     rare = sp.csr_matrix(([5.0], ([3], [0])), shape=(150, 1))
     absent = sp.csr_matrix((np.zeros(150), (np.arange(150), np.zeros(150, int))), shape=(150, 1))  # stored zeros

@@ -166,9 +166,11 @@ class Similarity(NamedTuple):
         Of the landmarks' similarity, the leading singular vectors are taken; the similarity of a cell to them, over the
         square root of the singular values, are its canonical coordinates.
         """
-        q, r = np.linalg.qr(self.basis[landmarks.rna])
+        r = np.linalg.qr(self.basis[landmarks.rna], mode="r")
         u, s, vt = np.linalg.svd(r @ self.products[:, landmarks.atac], full_matrices=False)
-        u, scale, v = u[:, :n_components], np.sqrt(s[:n_components]), vt[:n_components].T
+        u, v = u[:, :n_components], vt[:n_components].T
+        # Directions that few genes leave empty must not become noise of any size.
+        scale = np.sqrt(np.maximum(s[:n_components], np.finfo(float).eps * s[0]))
         return Coordinates(
             self.basis @ (self.products[:, landmarks.atac] @ v) / scale, self.products.T @ (r.T @ u) / scale
         )
