@@ -166,7 +166,7 @@ class Similarity(NamedTuple):
         Of the landmarks' similarity, the leading singular vectors are taken; the similarity of a cell to them, over the
         square root of the singular values, are its canonical coordinates.
         """
-        r = np.linalg.qr(self.basis[landmarks.rna], mode="r")
+        _, r = np.linalg.qr(self.basis[landmarks.rna])
         u, s, vt = np.linalg.svd(r @ self.products[:, landmarks.atac], full_matrices=False)
         u, v = u[:, :n_components], vt[:n_components].T
         # Directions that few genes leave empty must not become noise of any size.
