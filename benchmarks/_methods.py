@@ -99,9 +99,10 @@ def scdart(
     scvi.settings.seed = seed
     settings = model.PRESETS[preset]
     pp.diffusion_coordinates(train, t=t or settings.t, random_state=seed, **settings.diffusion)
-    if anchors and settings.anchors:
+    anchored = anchors and settings.anchors
+    if anchored:
         pp.anchors(train, refine=refine, random_state=seed)
-    model.SCDART.setup_mudata(train, anchors_key="anchors" if anchors and settings.anchors else None)
+    model.SCDART.setup_mudata(train, anchors_key="anchors" if anchored else None)
     trained = model.SCDART(train, preset=preset, **module)
     trained.train(accelerator="cpu", enable_progress_bar=False)
     coordinates = {mod: trained.get_latent_representation(cells, modality=mod) for mod in MODS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from ._matching import counterpart_confidence
 from ._progress import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from anndata import AnnData
     from mudata import MuData
@@ -130,9 +131,9 @@ def anchors(
         weighed by its row.
     `mdata.uns[key_added]`
         `"variant"`: `"canonical"`, `"refined"`, `"selected"` (refined, learned from cells with a counterpart) or
-        `"known"`. `"agreement"`: for the variants that were compared, mean
-        correlation of transferred expression and activity over held-out genes; `"z"`: that of the one that was taken,
-        in standard deviations of mismatched genes. `"n_pairs"`: number of known pairs. `"params"`: how it was made.
+        `"known"`. `"agreement"`: for the variants that were compared, mean correlation of transferred expression and
+        activity over held-out genes; `"z"`: that of the one that was taken, in standard deviations of mismatched genes.
+        `"n_pairs"`: number of known pairs. `"params"`: how it was made.
     `mdata.mod[...].obsm["X_" + key_added]`
         Of both modalities: coordinates in which they were compared. The first n_components columns are directions, rows
         of length 1; when refined, 10 columns of positions follow. Not there without inferred anchors.
@@ -210,15 +211,14 @@ def _infer(
 ) -> _Anchors:
     names = {"auto": VARIANTS, True: ("refined",), False: ("canonical",)}[refine]
 
-    def infer(part: Evidence, landmarks: Landmarks, last: str, rng: np.random.Generator) -> Iterator[Variant]:
-        for variant in coordinate_variants(part, landmarks, n_components, n_neighbors, rng, seed):
-            if variant.name in names:
-                yield variant
-            if variant.name == last:
-                return
+    def infer(part: Evidence, landmarks: Landmarks, wanted: Sequence[str], rng: np.random.Generator) -> list[Variant]:
+        variants = coordinate_variants(part, landmarks, n_components, n_neighbors, rng, seed)
+        # Each is made from those before it, and none after the last that is wanted.
+        made = islice(variants, VARIANTS.index(wanted[-1]) + 1)
+        return [variant for variant in made if variant.name in wanted]
 
     def infer_from_part(part: Evidence, rng: np.random.Generator) -> list[Coordinates]:
-        return [variant.coordinates for variant in infer(part, draw_landmarks(part, rng, seed), names[-1], rng)]
+        return [variant.coordinates for variant in infer(part, draw_landmarks(part, rng, seed), names, rng)]
 
     begin(f"agreement of held-out genes, {', '.join(names)}")
     rng = np.random.default_rng(seed)
@@ -227,7 +227,7 @@ def _infer(
     _report(best, agreement)
     begin(f"{best} coordinates of {evidence.expression.shape[0]:,} RNA and {evidence.weights.shape[0]:,} ATAC cells")
     landmarks = draw_landmarks(evidence, rng, seed)
-    *_, (_, found, learned_from) = infer(evidence, landmarks, best, rng)
+    [(_, found, learned_from)] = infer(evidence, landmarks, [best], rng)
 
     begin("partners and confidence")
     # Landmarks that were left out can be nobody's partner: they receive nothing, and there is no confidence in them.
