@@ -77,6 +77,29 @@ def test_training_changes_both_networks(make_mdata):
     }
 
 
+def test_cells_without_counterpart_do_not_move_the_others(make_mdata):
+    mdata = make_mdata()
+    SCDART.setup_mudata(mdata)
+    module = SCDART(mdata, **SMALL, dropout=0.0).module.train()
+    rng = torch.Generator().manual_seed(0)
+    alike = torch.rand(100, mdata["rna"].n_vars, generator=rng).round(decimals=0) * 10
+    lone = torch.zeros(28, mdata["rna"].n_vars)
+    lone[:, 0] = 1000
+
+    def latent(expression: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:
+        tensors = {"rna": {BATCH_KEYS.COUNTS: expression}, BATCH_KEYS.PAIR_WEIGHT: confidence}
+        return module.inference(tensors)["z"]["rna"][:100].detach()
+
+    alone, both = latent(alike, torch.ones(100)), torch.cat([alike, lone])
+    moved = {
+        trusted: (latent(both, torch.cat([torch.ones(100), torch.full((28,), trusted)])) - alone).square().mean()
+        for trusted in (0.0, 1.0)
+    }
+    assert moved[0.0] < 0.02 * moved[1.0]
+    # Statistics remain where no cell is trusted.
+    torch.testing.assert_close(latent(alike, torch.zeros(100)), alone)
+
+
 def test_one_cell_alone_is_where_it_is_among_all(make_mdata):
     model = train(make_mdata())
     for mod in ("rna", "atac"):

@@ -68,6 +68,38 @@ def test_batch_norm_shares_scale_and_offset() -> None:
         np.testing.assert_allclose(norm(torch.as_tensor(x), modality).detach(), expected, atol=1e-5)
 
 
+def test_batch_norm_of_equal_weights_is_torchs() -> None:
+    torch.manual_seed(0)
+    norm, reference = ModalityBatchNorm(3, MODALITIES), torch.nn.BatchNorm1d(3, eps=1e-3, momentum=0.01)
+    x = (5 + torch.randn(20, 3)).requires_grad_()
+    direction = torch.randn(20, 3)
+    for weights in (None, torch.full((20,), 0.3)):
+        (gradient,), (expected,) = (
+            torch.autograd.grad((y * direction).sum(), x) for y in (norm(x, "rna", weights), reference(x))
+        )
+        torch.testing.assert_close(gradient, expected)
+    torch.testing.assert_close(norm.statistics["rna"].running_mean, reference.running_mean)
+    torch.testing.assert_close(norm.statistics["rna"].running_var, reference.running_var)
+
+
+def test_batch_norm_weighs_cells() -> None:
+    torch.manual_seed(0)
+    norm, repeated = ModalityBatchNorm(3, MODALITIES), ModalityBatchNorm(3, MODALITIES)
+    x, counts = torch.randn(30, 3), torch.randint(0, 4, (30,))
+    result = norm(x, "atac", 0.2 * counts)
+    torch.testing.assert_close(
+        result.repeat_interleave(counts, dim=0), repeated(x.repeat_interleave(counts, 0), "atac")
+    )
+    # Those of no weight are normalised by the others.
+    mean, variance = x[counts > 0].mean(dim=0), x[counts > 0].var(dim=0, correction=0)
+    result = norm(x, "atac", (counts > 0).float())
+    torch.testing.assert_close(result, (x - mean) / (variance + 1e-3).sqrt())
+    # What inference uses follows the weights, too.
+    for _ in range(1500):
+        norm(x, "atac", (counts > 0).float())
+    torch.testing.assert_close(norm.statistics["atac"].running_mean, mean, atol=1e-5, rtol=0)
+
+
 def test_batch_norm_errors() -> None:
     norm = ModalityBatchNorm(2, MODALITIES)
     with pytest.raises(KeyError, match=r"'protein'.*\['atac', 'rna'\]"):

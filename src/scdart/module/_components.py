@@ -21,12 +21,45 @@ _BATCH_NORM_MOMENTUM = 0.01
 _BATCH_NORM_EPS = 1e-3
 
 
+class _Moments(nn.Module):
+    """Mean and variance of features: of a minibatch in training, of minibatches before otherwise."""
+
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("running_mean", torch.zeros(n_features))
+        self.register_buffer("running_var", torch.ones(n_features))
+
+    def forward(self, x: torch.Tensor, weights: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.training:
+            return self.running_mean, self.running_var
+        if weights is None:
+            weights = x.new_ones(len(x))
+        shares = weights / weights.sum()
+        mean = shares @ x
+        variance = shares @ (x - mean).square()
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, _BATCH_NORM_MOMENTUM)
+            # For equal weights, this is the sum of squares over n - 1.
+            self.running_var.lerp_(variance / (1 - shares.square().sum()), _BATCH_NORM_MOMENTUM)
+        return mean, variance
+
+
 class ModalityBatchNorm(nn.Module):
-    """Batch norm with running statistics per modality, and one scale and offset for all.
+    r"""Batch norm with running statistics per modality, and one scale and offset for all.
 
     A network shared by two modalities sees them in separate minibatches, each normalised by its own statistics.
     Running statistics that mix both would put the modalities apart again at inference; per modality, a cell's output in
     ``eval`` mode is what training converged to and does not depend on the cells beside it.
+
+    Modalities of unequal composition have unequal statistics even where their cells agree: a population that only one
+    of them has would shrink all others in it, and move them. With weights :math:`w_i` of the cells in mean and
+    variance, as for any sample that is to stand for another population, those count that both have:
+
+    .. math:: \mu = \frac{\sum_i w_i x_i}{\sum_i w_i}, \qquad
+              \sigma^2 = \frac{\sum_i w_i (x_i - \mu)^2}{\sum_i w_i}
 
     Parameters
     ----------
@@ -46,16 +79,11 @@ class ModalityBatchNorm(nn.Module):
 
     def __init__(self, n_features: int, modalities: Sequence[str]) -> None:
         super().__init__()
-        self.statistics = nn.ModuleDict(
-            {
-                modality: nn.BatchNorm1d(n_features, _BATCH_NORM_EPS, _BATCH_NORM_MOMENTUM, affine=False)
-                for modality in modalities
-            }
-        )
+        self.statistics = nn.ModuleDict({modality: _Moments(n_features) for modality in modalities})
         self.weight = nn.Parameter(torch.ones(n_features))
         self.bias = nn.Parameter(torch.zeros(n_features))
 
-    def forward(self, x: torch.Tensor, modality: str) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, modality: str, weights: torch.Tensor | None = None) -> torch.Tensor:
         """Normalise cells of one modality.
 
         Parameters
@@ -64,6 +92,9 @@ class ModalityBatchNorm(nn.Module):
             Cells of shape (n_cells, n_features).
         modality
             Name of their modality.
+        weights
+            Weights of the cells in the statistics of a training minibatch, of shape (n_cells,), at least two of them
+            positive and none negative; equal when None. Their scale does not matter.
 
         Raises
         ------
@@ -79,7 +110,8 @@ class ModalityBatchNorm(nn.Module):
                 f"A training minibatch has {len(x)} {modality!r} cell(s), and batch norm needs two or more; "
                 "change batch_size or drop the last, incomplete minibatch."
             )
-        return self.statistics[modality](x) * self.weight + self.bias
+        mean, variance = self.statistics[modality](x, weights)
+        return (x - mean) / (variance + _BATCH_NORM_EPS).sqrt() * self.weight + self.bias
 
 
 class _MLP(nn.Sequential):
@@ -304,13 +336,16 @@ class ProjectionNetwork(nn.Module):
         self.components.weight.copy_(components)
         self.components.requires_grad_(False)
 
-    def forward(self, x: torch.Tensor, modality: str) -> torch.Tensor:
-        """Latent cells of shape (n_cells, n_latent) from cells of one modality, of shape (n_cells, n_genes)."""
+    def forward(self, x: torch.Tensor, modality: str, weights: torch.Tensor | None = None) -> torch.Tensor:
+        """Latent cells of shape (n_cells, n_latent) from cells of one modality, of shape (n_cells, n_genes).
+
+        In training, ``weights`` of the cells are taken for batch norm, see :meth:`ModalityBatchNorm.forward`.
+        """
         if self.components is not None:
             x = self.components(x)
         shortcut = 0.0
         for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            x = norm(layer(x), modality)
+            x = norm(layer(x), modality, weights)
             if i == 0 and self.shortcut is not None:
                 shortcut = self.shortcut(x)
             x = self.activation(x)

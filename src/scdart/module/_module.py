@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Library size of the published preprocessing.
 _PUBLISHED_LIBRARY_SIZE = 100.0
 
+#: Least weight of a cell in batch norm, so that it never rests on the few whose partners are known.
+_MIN_WEIGHT = 0.05
+
 
 class SCDARTModule(BaseModuleClass):
     r"""Gene-activity and projection networks with the losses of scDART.
@@ -186,10 +189,13 @@ class SCDARTModule(BaseModuleClass):
     def inference(self, tensors: dict[str, Any]) -> dict[str, dict[str, torch.Tensor]]:
         """Features and latent coordinates of the modalities that a minibatch holds."""
         outputs: dict[str, dict[str, torch.Tensor]] = {"x": {}, "z": {}}
+        weights = tensors.get(BATCH_KEYS.PAIR_WEIGHT)
+        if weights is not None:
+            weights = weights.clamp(min=_MIN_WEIGHT)
         for role in (RNA, ATAC):
             if role in tensors:
                 outputs["x"][role] = self.features(tensors[role], role)
-                outputs["z"][role] = self.projection(outputs["x"][role], role)
+                outputs["z"][role] = self.projection(outputs["x"][role], role, weights)
         return outputs
 
     def _get_generative_input(self, tensors: dict[str, Any], inference_outputs: Any, **kwargs: Any) -> dict:
