@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from ._moments import weighted_moments
 from ._sparse import PriorLinear, PriorLinks, SparseLinear
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _BATCH_NORM_MOMENTUM = 0.01
 _BATCH_NORM_EPS = 1e-3
 
 
-class _Moments(nn.Module):
+class _RunningMoments(nn.Module):
     """Mean and variance of features: of a minibatch in training, of minibatches before otherwise."""
 
     running_mean: torch.Tensor
@@ -37,13 +38,12 @@ class _Moments(nn.Module):
             return self.running_mean, self.running_var
         if weights is None:
             weights = x.new_ones(len(x))
-        shares = weights / weights.sum()
-        mean = shares @ x
-        variance = shares @ (x - mean).square()
+        mean, variance = weighted_moments(x, weights)
         with torch.no_grad():
+            # As many cells of equal weight would know as much: for these, the unbiased variance is that of torch.
+            n_effective = weights.sum().square() / weights.square().sum()
             self.running_mean.lerp_(mean, _BATCH_NORM_MOMENTUM)
-            # For equal weights, this is the sum of squares over n - 1.
-            self.running_var.lerp_(variance / (1 - shares.square().sum()), _BATCH_NORM_MOMENTUM)
+            self.running_var.lerp_(variance * n_effective / (n_effective - 1), _BATCH_NORM_MOMENTUM)
         return mean, variance
 
 
@@ -79,7 +79,7 @@ class ModalityBatchNorm(nn.Module):
 
     def __init__(self, n_features: int, modalities: Sequence[str]) -> None:
         super().__init__()
-        self.statistics = nn.ModuleDict({modality: _Moments(n_features) for modality in modalities})
+        self.statistics = nn.ModuleDict({modality: _RunningMoments(n_features) for modality in modalities})
         self.weight = nn.Parameter(torch.ones(n_features))
         self.bias = nn.Parameter(torch.zeros(n_features))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ._distances import distances, safe
+from ._moments import weighted_mean, weighted_moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,17 +187,6 @@ def group_anchor_loss(
     return per_group.sum() / shared.sum().clamp_min(1)
 
 
-def _weighted_mean(values: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    """Mean over the first axis."""
-    if weights is None:
-        return values.mean(dim=0)
-    return torch.tensordot(weights / safe(weights.sum()), values, dims=1)
-
-
-def _variance(z: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    return _weighted_mean((z - _weighted_mean(z, weights)).square(), weights).sum()
-
-
 def pair_anchor_loss(z_rna: torch.Tensor, z_atac: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
     r"""Anchor loss for pairs: mean squared distance of partners, in units of the latent variance.
 
@@ -225,8 +215,9 @@ def pair_anchor_loss(z_rna: torch.Tensor, z_atac: torch.Tensor, weights: torch.T
     >>> pair_anchor_loss(z, z.flip(0)), pair_anchor_loss(10 * z, 10 * z.flip(0))
     (tensor(4.), tensor(4.))
     """
-    distance = _weighted_mean((z_rna - z_atac).square().sum(dim=1), weights)
-    return distance / safe((_variance(z_rna, weights) + _variance(z_atac, weights)) / 2)
+    distance = weighted_mean((z_rna - z_atac).square().sum(dim=1), weights)
+    (_, variance_rna), (_, variance_atac) = (weighted_moments(z, weights) for z in (z_rna, z_atac))
+    return distance / safe((variance_rna + variance_atac).sum() / 2)
 
 
 def expression_loss(predicted: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
@@ -253,4 +244,4 @@ def expression_loss(predicted: torch.Tensor, target: torch.Tensor, weights: torc
     >>> expression_loss(torch.zeros(2, 2), torch.tensor([[1.0, 1.0], [3.0, 3.0]]), torch.tensor([1.0, 0.0]))
     tensor(1.)
     """
-    return _weighted_mean((predicted - target).square(), weights).mean()
+    return weighted_mean((predicted - target).square(), weights).mean()
