@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -17,7 +18,7 @@ from ._sparse import binarize, log_normalize, tfidf, unit_rows
 from ._trajectory_losses import block_distances, diffusion_kl, diffusion_log, diffusion_mse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 #: Library size of the published preprocessing.
@@ -62,6 +63,9 @@ class SCDARTModule(BaseModuleClass):
     distance_loss
         How latent and diffusion distances are compared: ``"log"`` (relative errors), or the published ``"kl"`` or
         ``"mse"``.
+    distance_spread
+        Standard deviation to which the logarithms of diffusion distances are brought for ``"log"``, so that both
+        modalities ask for the same contrast between near and far; ``None`` leaves them as they are.
     squared_distances
         Whether the latent distances are squared, as in the published code.
     alignment_loss
@@ -96,6 +100,7 @@ class SCDARTModule(BaseModuleClass):
         projection_hidden: Sequence[int] = (128, 64),
         dropout: float = 0.5,
         distance_loss: Literal["log", "kl", "mse"] = "log",
+        distance_spread: float | None = 0.4,
         squared_distances: bool = False,
         alignment_loss: Literal["mmd", "published"] = "mmd",
         prior_penalty: Literal["share", "l1", "l2"] = "share",
@@ -112,7 +117,12 @@ class SCDARTModule(BaseModuleClass):
         self.published = architecture == "published"
         self.squared_distances = squared_distances
         self.peak_block = peak_block
-        self._distance_loss = {"log": diffusion_log, "kl": diffusion_kl, "mse": diffusion_mse}[distance_loss]
+        distance_losses: dict[str, Callable[..., torch.Tensor]] = {
+            "log": partial(diffusion_log, spread=distance_spread),
+            "kl": diffusion_kl,
+            "mse": diffusion_mse,
+        }
+        self._distance_loss = distance_losses[distance_loss]
         self._alignment_loss = {"mmd": mmd, "published": mmd_published}[alignment_loss]
         self._prior_penalty = {"share": prior_share, "l1": prior_l1, "l2": prior_l2}[prior_penalty]
         self.weights = {

@@ -15,6 +15,9 @@ _KL_EPS = 1e-12
 #: Added to distances in units of their mean; cells that coincide in the latent have no infinite logarithm.
 _LOG_EPS = 1e-6
 
+#: Distances whose logarithms deviate by less are equal but for rounding, and are not spread.
+_LEAST_SPREAD = 0.01
+
 
 def block_distances(coordinates: torch.Tensor, n_blocks: int, other: torch.Tensor | None = None) -> torch.Tensor:
     r"""Diffusion distances, averaged over diffusion times, from diffusion coordinates.
@@ -63,15 +66,21 @@ def _latent_distances(z: torch.Tensor, squared: bool) -> torch.Tensor:
     return latent_distance.square() if squared else latent_distance
 
 
-def diffusion_log(z: torch.Tensor, target_distance: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
+def diffusion_log(
+    z: torch.Tensor, target_distance: torch.Tensor, *, squared: bool = False, spread: float | None = None
+) -> torch.Tensor:
     r"""Trajectory loss: squared relative error of latent against diffusion distances of a minibatch.
 
-    .. math:: \frac{1}{2 |P|} \sum_{(i, j) \in P} \Big( \log \frac{D_{Z,ij}}{\overline{D_Z}}
-              - \log \frac{D_{X,ij}}{\overline{D_X}} \Big)^2
+    .. math:: \frac{1}{2 |P|} \sum_{(i, j) \in P} \Big( \log D_{Z,ij} - \overline{\log D_Z}
+              - \frac{\tau}{\sigma} \big( \log D_{X,ij} - \overline{\log D_X} \big) \Big)^2
 
-    over the pairs :math:`P` of cells that the target tells apart, with the means over these pairs. :func:`diffusion_kl`
-    is, to second order, the same sum with each pair weighed by its distance. Here near pairs count as much as far
-    ones: graphs of neighbours, and the pseudotime that is read from them, are made of near pairs.
+    over the pairs :math:`P` of cells that the target tells apart, with means and the standard deviation :math:`\sigma`
+    of :math:`\log D_X` over these pairs. :func:`diffusion_kl` is, to second order, the same sum with each pair weighed
+    by its distance. Here near pairs count as much as far ones: graphs of neighbours, and the pseudotime that is read
+    from them, are made of near pairs.
+
+    Noise makes all distances more alike, in each modality and data set to a degree of its own. A given spread
+    :math:`\tau` takes that back: the order of the distances is the target's, their contrast is the same everywhere.
 
     Parameters
     ----------
@@ -81,6 +90,9 @@ def diffusion_log(z: torch.Tensor, target_distance: torch.Tensor, *, squared: bo
         Diffusion distances :math:`D_X` of shape (n_cells, n_cells).
     squared
         Take squared latent distances for :math:`D_Z`.
+    spread
+        Standard deviation :math:`\tau` to which the logarithms of the target are brought; when None they keep their
+        own.
 
     Returns
     -------
@@ -99,11 +111,20 @@ def diffusion_log(z: torch.Tensor, target_distance: torch.Tensor, *, squared: bo
     """
     # A cell that is in the minibatch twice is no pair.
     apart = (target_distance > 0).fill_diagonal_(False)
-    latent_distance, target_distance = _latent_distances(z, squared)[apart], target_distance[apart]
     latent_log, target_log = (
-        (distance / safe(distance.mean()) + _LOG_EPS).log() for distance in (latent_distance, target_distance)
+        _centred_log(distance[apart]) for distance in (_latent_distances(z, squared), target_distance)
     )
-    return (latent_log - target_log).square().sum() / (2 * apart.sum().clamp_min(1))
+    n_pairs = apart.sum().clamp_min(1)
+    if spread is not None:
+        own_spread = (target_log.square().sum() / n_pairs).sqrt()
+        target_log = target_log * (spread / own_spread.clamp_min(_LEAST_SPREAD))
+    return (latent_log - target_log).square().sum() / (2 * n_pairs)
+
+
+def _centred_log(distances: torch.Tensor) -> torch.Tensor:
+    """Log-distances around their mean, which does not depend on the scale."""
+    logs = (distances / safe(distances.mean()) + _LOG_EPS).log()
+    return logs - logs.mean()
 
 
 def diffusion_kl(z: torch.Tensor, target_distance: torch.Tensor, *, squared: bool = False) -> torch.Tensor:
