@@ -72,7 +72,7 @@ def diffusion_log(
     r"""Trajectory loss: squared relative error of latent against diffusion distances of a minibatch.
 
     .. math:: \frac{1}{2 |P|} \sum_{(i, j) \in P} \Big( \log D_{Z,ij} - \overline{\log D_Z}
-              - \frac{\tau}{\sigma} \big( \log D_{X,ij} - \overline{\log D_X} \big) \Big)^2
+              - \frac{s}{\sigma} \big( \log D_{X,ij} - \overline{\log D_X} \big) \Big)^2
 
     over the pairs :math:`P` of cells that the target tells apart, with means and the standard deviation :math:`\sigma`
     of :math:`\log D_X` over these pairs. :func:`diffusion_kl` is, to second order, the same sum with each pair weighed
@@ -80,7 +80,7 @@ def diffusion_log(
     from them, are made of near pairs.
 
     Noise makes all distances more alike, in each modality and data set to a degree of its own. A given spread
-    :math:`\tau` takes that back: the order of the distances is the target's, their contrast is the same everywhere.
+    :math:`s` takes that back: the order of the distances is the target's, their contrast is the same everywhere.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def diffusion_log(
     squared
         Take squared latent distances for :math:`D_Z`.
     spread
-        Standard deviation :math:`\tau` to which the logarithms of the target are brought; when None they keep their
+        Standard deviation :math:`s` to which the logarithms of the target are brought; when None they keep their
         own.
 
     Returns
