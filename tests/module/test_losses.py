@@ -98,13 +98,14 @@ def test_diffusion_log_leaves_out_cells_that_are_the_same() -> None:
     assert diffusion_log(z, torch.zeros(5, 5, dtype=z.dtype)).item() == 0
 
 
-def test_diffusion_log_brings_the_target_to_a_spread() -> None:
+def test_diffusion_log_asks_for_a_spread() -> None:
     z, target = normal(9, 3), block_distances(normal(9, 5, seed=1), 1)
     latent_log, target_log = (np.log(d[~np.eye(9, dtype=bool)]) for d in (cdist(z, z), target.numpy()))
-    residual = latent_log - 0.4 * target_log / target_log.std()
+    residual = target_log.std() / 0.4 * latent_log - target_log
     assert diffusion_log(z, target, spread=0.4).item() == pytest.approx(residual.var() / 2, rel=1e-4)
-    # A power of the distances has the same spread as they.
-    assert diffusion_log(z, target**3, spread=0.4).item() == pytest.approx(residual.var() / 2, rel=1e-4)
+    # A power of the target asks for the same latent space, and is that many times as large.
+    assert diffusion_log(z, target**3, spread=0.4).item() == pytest.approx(9 * residual.var() / 2, rel=1e-4)
+    assert diffusion_log(z, torch.cdist(z, z) ** 2, spread=float(latent_log.std())).item() < 1e-9
 
 
 def test_diffusion_log_does_not_spread_rounding() -> None:

@@ -64,8 +64,8 @@ class SCDARTModule(BaseModuleClass):
         How latent and diffusion distances are compared: ``"log"`` (relative errors), or the published ``"kl"`` or
         ``"mse"``.
     distance_spread
-        Standard deviation to which the logarithms of diffusion distances are brought for ``"log"``, so that both
-        modalities ask for the same contrast between near and far; ``None`` leaves them as they are.
+        Standard deviation that ``"log"`` asks of the logarithms of latent distances, whatever that of the diffusion
+        distances is, so that both modalities ask for the same contrast between near and far; ``None`` takes theirs.
     squared_distances
         Whether the latent distances are squared, as in the published code.
     alignment_loss

@@ -15,9 +15,6 @@ _KL_EPS = 1e-12
 #: Added to distances in units of their mean; cells that coincide in the latent have no infinite logarithm.
 _LOG_EPS = 1e-6
 
-#: Distances whose logarithms deviate by less are equal but for rounding, and are not spread.
-_LEAST_SPREAD = 0.01
-
 
 def block_distances(coordinates: torch.Tensor, n_blocks: int, other: torch.Tensor | None = None) -> torch.Tensor:
     r"""Diffusion distances, averaged over diffusion times, from diffusion coordinates.
@@ -71,8 +68,8 @@ def diffusion_log(
 ) -> torch.Tensor:
     r"""Trajectory loss: squared relative error of latent against diffusion distances of a minibatch.
 
-    .. math:: \frac{1}{2 |P|} \sum_{(i, j) \in P} \Big( \log D_{Z,ij} - \overline{\log D_Z}
-              - \frac{s}{\sigma} \big( \log D_{X,ij} - \overline{\log D_X} \big) \Big)^2
+    .. math:: \frac{1}{2 |P|} \sum_{(i, j) \in P} \Big( \frac{\sigma}{s} \big( \log D_{Z,ij} - \overline{\log D_Z} \big)
+              - \big( \log D_{X,ij} - \overline{\log D_X} \big) \Big)^2
 
     over the pairs :math:`P` of cells that the target tells apart, with means and the standard deviation :math:`\sigma`
     of :math:`\log D_X` over these pairs. :func:`diffusion_kl` is, to second order, the same sum with each pair weighed
@@ -80,7 +77,8 @@ def diffusion_log(
     from them, are made of near pairs.
 
     Noise makes all distances more alike, in each modality and data set to a degree of its own. A given spread
-    :math:`s` takes that back: the order of the distances is the target's, their contrast is the same everywhere.
+    :math:`s` takes that back: the order of latent distances is the target's, their contrast is the same everywhere. The
+    error stays in units of the target, so that a modality that tells its cells apart less counts less.
 
     Parameters
     ----------
@@ -91,8 +89,7 @@ def diffusion_log(
     squared
         Take squared latent distances for :math:`D_Z`.
     spread
-        Standard deviation :math:`s` to which the logarithms of the target are brought; when None they keep their
-        own.
+        Standard deviation :math:`s` that the logarithms of latent distances are to have; when None, the target's.
 
     Returns
     -------
@@ -116,8 +113,7 @@ def diffusion_log(
     )
     n_pairs = apart.sum().clamp_min(1)
     if spread is not None:
-        own_spread = (target_log.square().sum() / n_pairs).sqrt()
-        target_log = target_log * (spread / own_spread.clamp_min(_LEAST_SPREAD))
+        latent_log = latent_log * ((target_log.square().sum() / n_pairs).sqrt() / spread)
     return (latent_log - target_log).square().sum() / (2 * n_pairs)
 
 
