@@ -103,7 +103,7 @@ def test_diffusion_log_asks_for_a_spread() -> None:
     latent_log, target_log = (np.log(d[~np.eye(9, dtype=bool)]) for d in (cdist(z, z), target.numpy()))
     residual = target_log.std() / 0.4 * latent_log - target_log
     assert diffusion_log(z, target, spread=0.4).item() == pytest.approx(residual.var() / 2, rel=1e-4)
-    # A power of the target asks for the same latent space, and is that many times as large.
+    # A power of the target asks for the same latent space; the loss grows with the square of that power.
     assert diffusion_log(z, target**3, spread=0.4).item() == pytest.approx(9 * residual.var() / 2, rel=1e-4)
     assert diffusion_log(z, torch.cdist(z, z) ** 2, spread=float(latent_log.std())).item() < 1e-9
 
