@@ -120,11 +120,13 @@ def test_fewer_cells_than_a_minibatch_are_one_minibatch(make_mdata):
     assert np.isfinite(model.get_latent_representation()).all()
 
 
-def test_unknown_preset_and_schedule(make_mdata):
+def test_unknown_preset_spread_and_schedule(make_mdata):
     mdata = make_mdata()
     SCDART.setup_mudata(mdata)
     with pytest.raises(ValueError, match="preset='papers'"):
         SCDART(mdata, preset="papers")
+    with pytest.raises(ValueError, match="distance_spread=0.0 must be positive"):
+        SCDART(mdata, distance_spread=0.0)
     with pytest.raises(ValueError, match="lr_schedule"):
         SCDART(mdata, n_latent=2).train(max_epochs=1, plan_kwargs={"lr_schedule": "linear"}, accelerator="cpu")
     with pytest.raises(ValueError, match="pair_weight.*options of the model"):

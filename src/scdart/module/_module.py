@@ -78,6 +78,11 @@ class SCDARTModule(BaseModuleClass):
         Weights of the trajectory, alignment and prior losses.
     pair_weight, expression_weight, group_weight
         Weights of the losses on anchors between cells, on predicted against matched expression, and on anchored groups.
+
+    Raises
+    ------
+    ValueError
+        If ``distance_spread`` is not positive.
     """
 
     library_size: torch.Tensor
@@ -105,7 +110,7 @@ class SCDARTModule(BaseModuleClass):
         alignment_loss: Literal["mmd", "published"] = "mmd",
         prior_penalty: Literal["share", "l1", "l2"] = "share",
         peak_block: int | None = 256,
-        diffusion_weight: float = 10.0,
+        diffusion_weight: float = 15.0,
         mmd_weight: float = 0.1,
         prior_weight: float = 0.1,
         pair_weight: float = 0.3,
@@ -117,6 +122,10 @@ class SCDARTModule(BaseModuleClass):
         self.published = architecture == "published"
         self.squared_distances = squared_distances
         self.peak_block = peak_block
+        if distance_spread is not None and distance_spread <= 0:
+            raise ValueError(
+                f"distance_spread={distance_spread} must be positive, or None for that of diffusion distances."
+            )
         distance_losses: dict[str, Callable[..., torch.Tensor]] = {
             "log": partial(diffusion_log, spread=distance_spread),
             "kl": diffusion_kl,
