@@ -17,12 +17,12 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 from scdart._constants import ATAC, RNA
+from scdart._progress import parts
+from scdart._ridge import fit_ridge, ridge_penalty
 from scdart.data import BATCH_KEYS, REGISTRY_KEYS
 from scdart.data._dataset import sequential_loader
 from scdart.data._fields import registered_anchors
 from scdart.module import GeneActivityNetwork
-from scdart.pp._progress import parts
-from scdart.pp._ridge import fit_ridge, ridge_penalty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -15,6 +15,7 @@ from sklearn.preprocessing import normalize
 
 from scdart._checks import check_modalities, check_writable, checked_prior
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
+from scdart._progress import parts
 
 from ._agreement import Agreement, held_out_agreement
 from ._correspondence import (
@@ -29,7 +30,6 @@ from ._correspondence import (
 )
 from ._features import log_normalize, modality_counts, tfidf
 from ._matching import counterpart_confidence
-from ._progress import parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

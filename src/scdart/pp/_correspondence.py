@@ -9,10 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
+from scdart._ridge import cross_fitted_ridge
+
 from ._features import lsi, pca
 from ._matching import counterpart_confidence, is_reciprocated, soft_neighbors
 from ._positions import Choice, relative_positions, way_graph
-from ._ridge import cross_fitted_ridge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,11 +17,11 @@ from sklearn.preprocessing import normalize
 
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
+from scdart._progress import parts
 
 from ._features import log_normalize, lsi, modality_counts, pca, tfidf
 from ._kernel import alpha_decay_kernel
 from ._principal import principal_coordinates
-from ._progress import parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -200,12 +200,6 @@ def diffusion_coordinates(
         target.mod[mod].obsm[f"X_{key_added}"] = coordinates
         target.mod[mod].uns[key_added] = description
     return target if copy else None
-
-
-def given_times(description: Mapping[str, Any]) -> tuple[int, ...]:
-    """Numbers of steps that coordinates were made with, in ascending order, from what ``uns`` tells about them."""
-    times = np.atleast_1d(description.get("t", ()))
-    return tuple(sorted(np.repeat(times, description.get("repeats", 1)).tolist()))
 
 
 def _check_options(t: Sequence[int], n_neighbors: int, n_components: int | None, n_pcs: int) -> list[int]:
