@@ -16,6 +16,7 @@ from scvi.data.fields import (
 )
 
 from scdart._constants import ATAC, RNA
+from scdart._mudata import modality_rows
 
 from ._constants import REGISTRY_KEYS
 
@@ -137,11 +138,6 @@ class GroupsField(_TopLevelField):
         """Register the labels; missing values mean that a cell belongs to no group."""
         super().register_field(mdata)
         return {self.CATEGORIES: np.unique(pd.Series(self.get_field_data(mdata).ravel()).dropna().astype(str))}
-
-
-def modality_rows(mdata: MuData, modality: str) -> np.ndarray:
-    """Row of every cell of ``mdata.obs_names`` in the modality, -1 where the cell was not measured in it."""
-    return mdata.obsmap[modality].astype(np.int64).ravel() - 1
 
 
 def registered_names(registry: dict, key: str) -> pd.Index:

@@ -10,10 +10,11 @@ from scvi import settings
 from torch.utils.data import DataLoader
 
 from scdart._constants import ATAC, RNA
+from scdart._mudata import modality_rows
 
 from ._constants import REGISTRY_KEYS
 from ._dataset import UnpairedDataset
-from ._fields import modality_rows, registered_anchors, registered_confidence
+from ._fields import registered_anchors, registered_confidence
 from ._sampler import PairSampler
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from scvi import settings
 
 from scdart._checks import checked_prior, counts_slot, on_disk, stored_counts
 from scdart._constants import ATAC, RNA
-
-from ._fields import modality_rows
+from scdart._mudata import modality_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData

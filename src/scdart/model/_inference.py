@@ -11,9 +11,10 @@ from scvi import settings
 from scvi.model.base import BaseModelClass
 
 from scdart._constants import ATAC, RNA
+from scdart._mudata import modality_rows
 from scdart.data import REGISTRY_KEYS
 from scdart.data._dataset import sequential_loader
-from scdart.data._fields import gene_columns, modality_rows, registered_names
+from scdart.data._fields import gene_columns, registered_names
 
 from ._confidence import round_trip_confidence
 
