@@ -13,8 +13,7 @@ from scipy.stats import chi2, false_discovery_control, kstest
 from statsmodels.stats.multitest import multipletests
 
 from scdart.datasets import simulate
-from scdart.tl import dynamic_curves, dynamic_features
-from scdart.tl._curves import observed_values
+from scdart.tl import dynamic_curves, dynamic_features, dynamic_values
 
 FAMILIES = ["gaussian", "poisson", "nb", "binomial"]
 
@@ -130,7 +129,7 @@ def test_features_of_one_branch_are_found_with_their_sign(branched):
     mean = curves.groupby("trajectory")[["fit", "null"]].mean()
     np.testing.assert_allclose(mean["fit"], [2, 6], atol=0.6)
     assert (mean["null"].between(3, 5)).all()
-    assert set(observed_values(branched, "gene30", key="branch_features")["cell"]) == set(
+    assert set(dynamic_values(branched, "gene30", key="branch_features")["cell"]) == set(
         adata.obs_names[adata.obs["branch"] != "stem"]
     )
 
@@ -311,7 +310,7 @@ def test_curves_are_around_the_truth_on_the_scale_of_the_values(family, time):
     assert (curves["lower"] <= curves["fit"]).all()
     assert (curves["fit"] <= curves["upper"]).all()
     assert curves.groupby("feature")["null"].nunique().max() == 1
-    observed = observed_values(mdata, mdata["rna"].var_names)
+    observed = dynamic_values(mdata, mdata["rna"].var_names)
     for feature, curve in curves.groupby("feature"):
         values = observed[observed["feature"] == feature]
         np.testing.assert_array_equal(values["value"], mdata["rna"][values["cell"], feature].to_df()[feature])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._backbone import backbone
-from ._curves import dynamic_curves
+from ._curves import dynamic_curves, dynamic_values
 from ._dynamics import dynamic_features
 from ._integrate import scdart
 from ._joint import joint_anndata
@@ -15,6 +15,7 @@ __all__ = [
     "backbone",
     "dynamic_curves",
     "dynamic_features",
+    "dynamic_values",
     "impute",
     "joint_anndata",
     "motif_gene_scores",
