@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ._backbone import backbone
-from ._curves import dynamic_curves, dynamic_values
-from ._dynamics import dynamic_features
+from ._dynamics import dynamic_curves, dynamic_features, dynamic_values
 from ._integrate import scdart
 from ._joint import joint_anndata
 from ._motifs import motif_gene_scores

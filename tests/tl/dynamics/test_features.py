@@ -197,7 +197,7 @@ def test_family_is_chosen_by_the_values(mdata):
 
 def test_sparse_and_dense_and_blocks_of_features_are_the_same(mdata, monkeypatch):
     expected = result(mdata)
-    monkeypatch.setattr("scdart.tl._feature_table._BLOCK_ENTRIES", 1_700)
+    monkeypatch.setattr("scdart.tl._dynamics._feature_table._BLOCK_ENTRIES", 1_700)
     pd.testing.assert_frame_equal(result(mdata), expected, rtol=1e-5)
     mdata["rna"].X = mdata["rna"].X.tocsc()
     pd.testing.assert_frame_equal(result(mdata), expected, rtol=1e-5)

@@ -10,9 +10,11 @@ import pandas as pd
 
 from scdart._checks import check_modalities
 
-from ._curve_fits import Settings, fit_curves, prepare
+from ._curve_fits import fit_curves
 from ._families import FAMILIES
 from ._firth import reduce_bias
+from ._preparation import prepare
+from ._problem import Problem, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from mudata import MuData
     from numpy.typing import NDArray
 
-    from ._curve_fits import Problem
     from ._families import Array
 
 #: Standard errors to either side of a curve: 95 %.
