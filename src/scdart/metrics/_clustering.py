@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
+from scdart._random import seed_of
+
 from ._checks import check_count, check_labels, check_mates, check_matrix, check_same_length
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def nmi_ari(predicted: ArrayLike, truth: ArrayLike) -> ClusteringAgreement:
     return _agreement(clusters, labels)
 
 
-def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int = 0) -> ClusteringAgreement:
+def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int | None = None) -> ClusteringAgreement:
     """NMI and ARI of true labels and k-means clusters of the latent space, as many as there are labels.
 
     See :func:`nmi_ari` for the two scores.
@@ -75,7 +77,7 @@ def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int = 0) -> 
     truth
         True label of every cell.
     random_state
-        Seed of the k-means initialisations.
+        Seed of the k-means initialisations; ``None`` takes ``scvi.settings.seed``, or 0 where there is none.
 
     Returns
     -------
@@ -103,7 +105,7 @@ def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int = 0) -> 
 
 
 def cluster_consistency(
-    z_rna: ArrayLike, z_atac: ArrayLike, *, n_clusters: int = 5, random_state: int = 0
+    z_rna: ArrayLike, z_atac: ArrayLike, *, n_clusters: int = 5, random_state: int | None = None
 ) -> ClusteringAgreement:
     """NMI and ARI of the k-means clusters found in each modality alone, over the same cells.
 
@@ -120,7 +122,7 @@ def cluster_consistency(
     n_clusters
         Number of clusters in each modality.
     random_state
-        Seed of the k-means initialisations.
+        Seed of the k-means initialisations; ``None`` takes ``scvi.settings.seed``, or 0 where there is none.
 
     Returns
     -------
@@ -148,8 +150,8 @@ def cluster_consistency(
     return _agreement(_kmeans(rna, n_clusters, random_state), _kmeans(atac, n_clusters, random_state))
 
 
-def _kmeans(z: NDArray, n_clusters: int, random_state: int) -> NDArray[np.int32]:
-    return KMeans(n_clusters, n_init=10, random_state=random_state).fit_predict(z)
+def _kmeans(z: NDArray, n_clusters: int, random_state: int | None) -> NDArray[np.int32]:
+    return KMeans(n_clusters, n_init=10, random_state=seed_of(random_state)).fit_predict(z)
 
 
 def _agreement(a: NDArray, b: NDArray) -> ClusteringAgreement:

@@ -8,6 +8,8 @@ import matplotlib.patheffects as path_effects
 import matplotlib.pyplot as plt
 import numpy as np
 
+from scdart._random import seed_of
+
 from ._colors import MISSING, is_number
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def scatter(
     chosen: NDArray[np.bool_] | None = None,
     *,
     size: float | None = None,
-    random_state: int = 0,
+    random_state: int | None = None,
 ) -> PathCollection:
     """Draw points as pixels, those without a value first, the others in random order: no group hides another.
 
@@ -126,7 +128,8 @@ def scatter(
     random_state
         Seed of the order.
     """
-    rows = np.random.default_rng(random_state).permutation(len(xy) if chosen is None else np.flatnonzero(chosen))
+    rng = np.random.default_rng(seed_of(random_state))
+    rows = rng.permutation(len(xy) if chosen is None else np.flatnonzero(chosen))
     rows = rows[np.argsort(~coloring.missing[rows], kind="stable")]
     points = ax.scatter(
         xy[rows, 0],

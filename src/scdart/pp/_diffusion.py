@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
-from scvi import settings
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
 from scdart._progress import parts
+from scdart._random import seed_of
 
 from ._features import log_normalize, lsi, modality_counts, pca, tfidf
 from ._kernel import alpha_decay_kernel
@@ -107,7 +107,7 @@ def diffusion_coordinates(
         Name of the slots to write.
     random_state
         Seed of start vectors, approximate neighbours, sketches and landmarks; `None` takes `scvi.settings.seed`, or 0
-        if that is not set.
+        where there is none.
     copy
         Whether to return a copy instead of writing to `mdata`.
 
@@ -177,7 +177,7 @@ def diffusion_coordinates(
                 "neighbours."
             )
 
-    seed = (settings.seed or 0) if random_state is None else random_state
+    seed = seed_of(random_state)
     written = {}
     with parts("Diffusion coordinates", 3 * len(inputs)) as begin:
         for mod, values in inputs.items():
