@@ -12,6 +12,7 @@ import torch
 from mudata import MuData
 from scipy import sparse
 
+from scdart import tl
 from scdart.datasets import simulate
 from scdart.model import PRESETS, SCDART
 from scdart.tl import integrate
@@ -86,6 +87,11 @@ def test_writes_the_documented_slots_and_nothing_else(mdata):
             )
         ),
     }
+
+
+def test_name_of_the_method_stands_for_it_too():
+    assert tl.scdart is tl.integrate
+    assert "scdart" not in tl.__all__  # so that the site teaches one name
 
 
 def test_is_the_same_as_its_steps(mdata):
@@ -212,8 +218,10 @@ def test_seeds_are_as_they_were(mdata, seed):
     np.random.seed(11)  # noqa: NPY002  the stream that scvi-tools seeds is the old one
     torch.manual_seed(11)
     expected = np.random.RandomState(11).random(), torch.rand(1, generator=torch.Generator().manual_seed(11))
-    first = integrate(mdata, copy=True, **QUICK).obsm["X_scdart"]
+    result = integrate(mdata, copy=True, **QUICK)
+    first = result.obsm["X_scdart"]
     assert scvi.settings.seed == seed
+    assert result.uns["scdart"]["random_state"] == (0 if seed is None else seed)
     assert (np.random.random(), torch.rand(1)) == expected  # noqa: NPY002
     np.testing.assert_array_equal(first, integrate(mdata, copy=True, **QUICK).obsm["X_scdart"])
     assert not np.allclose(first, integrate(mdata, copy=True, random_state=1, **QUICK).obsm["X_scdart"])

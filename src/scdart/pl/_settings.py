@@ -141,7 +141,7 @@ def as_code(settings: Mapping[str, Any], mods: Mapping[str, str]) -> str:
         lines.append('mdata.obsm["X_scdart"] = model.get_latent_representation()')
     elif settings.get("scdart.tl.integrate"):
         run = settings["scdart.tl.integrate"]
-        kept = {key: run[key] for key in ("n_latent", "t", "preset") if key in run}
+        kept = {key: run[key] for key in ("n_latent", "t", "preset", "random_state") if key in run}
         lines.append(_call("scdart.tl.integrate", "mdata", **kept, **names))
     return "\n".join(lines)
 

@@ -61,7 +61,8 @@ def integrate(
 
     Calls, where their results are not there yet, :func:`scdart.pp.gene_activity`,
     :func:`scdart.pp.diffusion_coordinates` and :func:`scdart.pp.anchors`, then trains
-    :class:`scdart.model.SCDART`. For the trained model itself, call these one by one, or use ``save_model``. If
+    :class:`scdart.model.SCDART`. This is the only function that fills in what is missing, see the notes; all others
+    raise, and say what to run first. For the trained model itself, call these one by one, or use ``save_model``. If
     anything fails, ``mdata`` is left as it was.
 
     Parameters
@@ -69,12 +70,11 @@ def integrate(
     mdata
         MuData with raw counts of RNA and ATAC; the cells may differ, overlap or be the same.
     annotation
-        Gene annotation for the prior, see :func:`scdart.pp.gene_activity`. Not needed if there is a prior. With a new
-        prior, anchors are inferred anew, unless they hold known pairs.
+        Gene annotation for the prior, see :func:`scdart.pp.gene_activity`. Not needed if there is a prior.
     n_latent
         Dimensions of the latent space; ``None`` leaves it to the preset.
     t
-        Diffusion times; ``None`` leaves them to the preset. Coordinates of other times are replaced.
+        Diffusion times; ``None`` leaves them to the preset.
     preset
         ``"default"``, or ``"paper"`` for the published settings.
     max_epochs
@@ -102,7 +102,7 @@ def integrate(
     -------
     ``None``, or the copy. Written are ``mdata.obsm[key_added]`` of shape ``(n_obs, n_latent)``, the same slot of each
     modality, ``mdata.uns["scdart"]`` with the settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if
-    they may hold known pairs), and the slots of the functions that had to be called.
+    they may hold known pairs; ``"random_state"`` is the seed), and the slots of the functions that had to be called.
 
     Raises
     ------
@@ -113,6 +113,15 @@ def integrate(
     ValueError
         If counts, names, prior, annotation or an option cannot be used, or ``mdata`` is a view; the message says what
         to change.
+
+    Notes
+    -----
+    What is there and fits is taken as it is:
+
+    - The prior, unless there is an annotation, from which it is made.
+    - Diffusion coordinates of the same times, and of potentials or not as the preset wants it; others are replaced.
+    - Anchors, unless they were inferred and the prior is made anew: then they are inferred anew. Those that hold known
+      pairs stay. The preset ``"paper"`` has no use for anchors, and finds none.
 
     References
     ----------
@@ -166,6 +175,7 @@ def integrate(
             "preset": preset,
             "t": np.asarray(times),
             "n_latent": model.module.n_latent,
+            "random_state": seed,
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
         }
     return mdata if copy else None
