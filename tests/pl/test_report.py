@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 import scvi
 
-from scdart import metrics, pl, pp
+from scdart import metrics, pl, pp, tl
 from scdart.model import SCDART
+from scdart.pl._diagnostics import Inputs, diagnose
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,6 +132,18 @@ def test_diagnostics_are_the_metrics(page, trained):
     assert page.row("Low alignment confidence, RNA")[0] == f"{low:.0%}"
     assert page.row("Cells without a path to the root")[0] == "2"
     assert "2 cells are not connected with the root" in page.page
+
+
+def test_cells_that_pseudotime_did_not_reach_are_counted(mdata):
+    latent = {mod: np.random.default_rng(0).normal(size=(mdata[mod].n_obs, 2)) for mod in ("rna", "atac")}
+    latent["atac"][:20] += 1000  # nearer to each other than to any other
+    mdata.obsm["X_scdart"] = np.concatenate(list(latent.values()))
+    root = mdata.obs_names[0]
+    with pytest.warns(UserWarning, match="20 of 130 cells are not connected"):
+        tl.pseudotime(mdata, root=root, n_neighbors=15)
+    inputs = Inputs(mdata, latent, {"rna": "rna", "atac": "atac"}, None, "dpt_pseudotime", {}, 0)
+    found = {sign.name: sign for sign in diagnose(inputs)}["Cells without a path to the root"]
+    assert (found.value, found.verdict) == ("20", "look")
 
 
 def test_colorings_are_found_and_belong_to_the_cells(page, trained):
