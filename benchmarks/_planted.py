@@ -16,14 +16,14 @@ FAMILIES = {"gaussian": 0.6, "poisson": 1.0, "nb": 1.5, "binomial": 1.5}
 def trajectory(n_cells: int, seed: int) -> tuple[pd.DataFrame, dict[str, object]]:
     """Cells along one trajectory, more of them early, and options of the test."""
     time = np.random.default_rng(seed).beta(1, 2, n_cells)
-    return pd.DataFrame({"all": time}), {"trajectory": "all", "backbone": "order"}
+    return pd.DataFrame({"all": time}), {"trajectory": "all", "backbone_key": "planted"}
 
 
 def branches(n_cells: int, seed: int) -> tuple[pd.DataFrame, dict[str, object]]:
     """Cells on one of two branches over the same times, and options of the test."""
     time, is_b = np.random.default_rng(seed).beta(1, 2, n_cells), np.arange(n_cells) % 2 == 1
     order = pd.DataFrame({"A": np.where(is_b, np.nan, time), "B": np.where(is_b, time, np.nan)})
-    return order, {"between": ("A", "B"), "backbone": "order"}
+    return order, {"between": ("A", "B"), "backbone_key": "planted"}
 
 
 def bumps(order: pd.DataFrame, n_features: int, seed: int) -> np.ndarray:
@@ -48,6 +48,6 @@ def observed(family: str, curves: np.ndarray, order: pd.DataFrame, seed: int) ->
     adata.obs_names, adata.var_names = (
         [f"{name}{i}" for i in range(n)] for name, n in zip(("cell", "gene"), adata.shape, strict=True)
     )
-    adata.obsm["order"] = order.set_index(adata.obs_names)
+    adata.obsm["planted_order"] = order.set_index(adata.obs_names)
     with columns_stay():
         return mudata.MuData({"rna": adata})
