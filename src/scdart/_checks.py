@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
     from mudata import MuData
+
+T = TypeVar("T")
 
 
 def check_modalities(mdata: MuData, **mods: str) -> None:
@@ -25,6 +29,13 @@ def check_writable(mdata: MuData, *, copy: bool) -> None:
     """Raise if results could not be written."""
     if mdata.is_view and not copy:
         raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
+
+
+def chosen(value: Any, choices: Mapping[str, T], argument: str) -> T:
+    """Get what a name stands for; raise with the names there are if it is none of them."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{argument}={value!r} is not known: use one of {sorted(choices)}.")
+    return choices[value]
 
 
 def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from scdart import metrics
 from scdart._constants import ANCHORS, ATAC, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
-from scdart.data._fields import modality_rows
+from scdart._mudata import modality_rows
 
 from ._history import loss_curves
 

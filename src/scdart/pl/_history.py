@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from scdart.module import LOSS_TERMS
+
 from ._canvas import hand_back, make_axes, plain
 from ._colors import OKABE_ITO
 
@@ -20,16 +22,7 @@ if TYPE_CHECKING:
     from scdart.model import SCDART
 
 #: What the loss terms are called, in the order in which they are drawn. Others follow under their own names.
-LOSS_TERMS: Final = {
-    "total": "total",
-    "diffusion_rna": "trajectory, RNA",
-    "diffusion_atac": "trajectory, ATAC",
-    "mmd": "alignment (MMD)",
-    "prior": "gene-activity prior",
-    "pair": "anchored pairs",
-    "expression": "predicted expression",
-    "group": "anchored groups",
-}
+LABELS: Final = {"total": "total", **{term.name: term.label for term in LOSS_TERMS}}
 
 
 def loss_curves(model: SCDART) -> dict[str, dict[str, pd.Series]]:
@@ -43,7 +36,7 @@ def loss_curves(model: SCDART) -> dict[str, dict[str, pd.Series]]:
     recorded = model.history or {}
     curves: dict[str, dict[str, pd.Series]] = {}
     others = (key.removesuffix("_train") for key in recorded if key.endswith("_train"))
-    for term in dict.fromkeys([*LOSS_TERMS, *others]):
+    for term in dict.fromkeys([*LABELS, *others]):
         for part, name in (("training", "train"), ("validation", "validation")):
             key = f"{name}_loss" if term == "total" else f"{term}_{name}"
             if key in recorded and len(recorded[key]):
@@ -70,9 +63,8 @@ def history(
     model
         Trained model. The history is kept when a model is saved and loaded.
     terms
-        Which terms to draw, in this order: ``"total"`` (the weighted sum that is minimised), ``"diffusion_rna"``,
-        ``"diffusion_atac"``, ``"mmd"``, ``"prior"``, ``"pair"``, ``"expression"``, ``"group"``, each before its weight
-        is applied. By default all that the model has.
+        Which terms to draw, in this order: ``"total"`` (the weighted sum that is minimised), or names of
+        :data:`scdart.module.LOSS_TERMS`, each before its weight is applied. By default all that the model has.
     ncols
         Panels in a row.
     ax
@@ -112,7 +104,7 @@ def history(
         for (part, curve), color in zip(curves[term].items(), OKABE_ITO[:2], strict=False):
             panel.plot(curve.index, curve, color=color, label=part, marker="." if len(curve) == 1 else None)
         plain(panel)
-        panel.set_title(LOSS_TERMS.get(term, term), fontsize="medium")
+        panel.set_title(LABELS.get(term, term), fontsize="medium")
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         panel.margins(x=0.02)

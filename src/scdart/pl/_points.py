@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 
-from scdart.data._fields import modality_rows
+from scdart._mudata import modality_rows
 
 from ._colors import BOTH
 

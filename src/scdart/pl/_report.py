@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
+from scdart._anchor_slots import confidence_slot
 from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CONFIDENCE: Final = f"{ANCHORS}_confidence"
 _PSEUDOTIME: Final = "dpt_pseudotime"
 #: What the model says about the cells, and below what values it is low.
 _ALIGNMENT: Final = "alignment confidence"
@@ -206,10 +206,11 @@ def _alignment_confidence(mdata: MuData, model: SCDART, mods: dict[str, str]) ->
 def _confidence(
     mdata: MuData, aligned: dict[str, np.ndarray], mods: dict[str, str]
 ) -> dict[str, tuple[dict[str, np.ndarray], float]]:
+    slot = confidence_slot(mdata, ANCHORS)
     anchored = {
-        role: np.asarray(mdata.mod[mod].obsm[_CONFIDENCE], dtype=float).ravel()
+        role: np.asarray(mdata.mod[mod].obsm[slot], dtype=float).ravel()
         for role, mod in mods.items()
-        if _CONFIDENCE in mdata.mod[mod].obsm
+        if slot is not None and slot in mdata.mod[mod].obsm
     }
     return {name: (by_role, low) for (name, low), by_role in zip(_LOW.items(), (anchored, aligned), strict=True)}
 
@@ -263,6 +264,7 @@ def _automatic(mdata: MuData, points: Points) -> list[str]:
             wanted = 2 <= column.nunique() <= _MAX_CATEGORIES
         if wanted and key != "modality":
             keys.append(key)
-    if any(_CONFIDENCE in owner.obsm for owner in owners):
-        keys.append(_CONFIDENCE)
+    slot = confidence_slot(mdata, ANCHORS)
+    if slot is not None and any(slot in owner.obsm for owner in owners):
+        keys.append(slot)
     return list(dict.fromkeys(keys))

@@ -17,11 +17,11 @@ from sklearn.preprocessing import normalize
 
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
+from scdart._progress import parts
 
 from ._features import log_normalize, lsi, modality_counts, pca, tfidf
 from ._kernel import alpha_decay_kernel
 from ._principal import principal_coordinates
-from ._progress import parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

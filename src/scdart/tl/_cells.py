@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scdart.data._fields import modality_rows
+from scdart._mudata import modality_rows
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -23,7 +23,7 @@ from scdart._constants import (
     X_DIFFUSION_COORDINATES,
     X_SCDART,
 )
-from scdart.data._validation import check_groups
+from scdart.data import check_groups
 from scdart.model import PRESETS, SCDART
 from scdart.pp._diffusion import given_times
 

@@ -8,7 +8,7 @@ import scvi
 from rich.console import Console
 
 import scdart
-from scdart.pp import _progress
+from scdart import _progress
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 
-from scdart.pp import _ridge
-from scdart.pp._ridge import cross_fitted_ridge, fit_ridge
+from scdart import _ridge
+from scdart._ridge import cross_fitted_ridge, fit_ridge
 
 
 @pytest.fixture
