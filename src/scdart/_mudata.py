@@ -1,4 +1,4 @@
-"""What differs between the versions of mudata that are supported."""
+"""How cells of a MuData are numbered and what its ``obs`` say of them, in all versions of mudata that are supported."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import mudata
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -31,3 +32,78 @@ def positions(mdata: MuData, modality: str) -> np.ndarray:
     rows = modality_rows(mdata, modality)
     present = np.flatnonzero(rows >= 0)
     return present[np.argsort(rows[present])]
+
+
+def obs_column(mdata: MuData, key: str, argument: str, *, mod: str | None = None) -> pd.Series:
+    """Get a column of ``obs``, by the one rule that all functions follow.
+
+    1. ``"rna:label"`` is the column ``label`` of the modality ``rna``.
+    2. Any other name is the column of ``mdata.obs``, if it has one: it speaks of all cells, as in muon.
+    3. Else it is that of the modalities. A cell has the value of the first that knows it: ``mod``, if it is given,
+       then the others in their order.
+
+    The first comes before the second, since mudata before 0.4 copies columns of the modalities to ``mdata.obs``, as
+    ``"rna:label"``, and the copies stay as they are when the modality changes.
+
+    Parameters
+    ----------
+    mdata
+        Annotated data.
+    key
+        Name of the column.
+    argument
+        The argument that named it, for the message.
+    mod
+        Modality whose cells are asked for; ``None`` takes all cells of ``mdata``.
+
+    Returns
+    -------
+    The values, named by the cells; missing where nothing is known.
+
+    Raises
+    ------
+    KeyError
+        No ``obs`` has the column.
+    """
+    name, known = _holders(mdata, key)
+    if not known:
+        columns = {name: list(data.obs.columns) for name, data in {"mdata": mdata, **mdata.mod}.items()}
+        raise KeyError(f"{argument}={key!r} is no column of any obs: {columns}.")
+    if known == [None]:
+        values = mdata.obs[name]
+    else:
+        values = _first_known(mdata, name, sorted(filter(None, known), key=lambda holder: holder != mod))
+    return values if mod is None else values.iloc[positions(mdata, mod)].set_axis(mdata[mod].obs_names)
+
+
+def in_obs(mdata: MuData, key: str) -> bool:
+    """Whether :func:`obs_column` would find the column."""
+    return bool(_holders(mdata, key)[1])
+
+
+def _holders(mdata: MuData, key: str) -> tuple[str, list[str | None]]:
+    """Name of a column, and whose ``obs`` it is read from: modalities, or ``None`` for that of ``mdata``."""
+    for mod in mdata.mod:
+        name = key.removeprefix(f"{mod}:")
+        if name != key and name in mdata[mod].obs:
+            return name, [mod]
+    if key in mdata.obs:
+        return key, [None]
+    return key, [mod for mod in mdata.mod if key in mdata[mod].obs]
+
+
+def _first_known(mdata: MuData, name: str, mods: list[str]) -> pd.Series:
+    """For every cell, the value of the first of the modalities that has one."""
+    columns = [mdata[mod].obs[name] for mod in mods]
+    values = pd.Series(np.nan, index=mdata.obs_names, dtype=object, name=name)
+    for mod, column in reversed(list(zip(mods, columns, strict=True))):
+        known = column.notna().to_numpy()
+        values.iloc[positions(mdata, mod)[known]] = column.astype(object).to_numpy()[known]
+    if not all(isinstance(column.dtype, pd.CategoricalDtype) for column in columns):
+        return values.infer_objects()
+    categories = columns[0].cat.categories
+    for column in columns[1:]:
+        categories = categories.union(column.cat.categories, sort=False)
+    # The order of several lists of categories that differ is nobody's.
+    ordered = all(column.dtype == columns[0].dtype for column in columns) and bool(columns[0].cat.ordered)
+    return values.astype(pd.CategoricalDtype(categories, ordered=ordered))

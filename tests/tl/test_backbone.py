@@ -210,7 +210,8 @@ def without_latent(mdata):
 
 
 def without_pseudotime(mdata):
-    del mdata.obs["dpt_pseudotime"]
+    for data in (mdata, *mdata.mod.values()):
+        del data.obs["dpt_pseudotime"]
 
 
 def with_one_group(mdata):
@@ -226,7 +227,7 @@ def with_other_cells_grouped(mdata):
     ("spoil", "options", "error", "match"),
     [
         (without_latent, {}, KeyError, "obsm.'X_scdart'. does not exist"),
-        (without_pseudotime, {}, KeyError, "no pseudotime 'dpt_pseudotime': run scdart.tl.pseudotime"),
+        (without_pseudotime, {}, KeyError, "no pseudotime 'dpt_pseudotime' in any obs: run scdart.tl.pseudotime"),
         (None, {"groups": "leg"}, KeyError, "groups='leg' is no column"),
         (None, {"groups": "arm", "root": "head"}, ValueError, "root='head' is none of the groups.*'left'"),
         (None, {"root": "head"}, ValueError, "root='head' is none of the groups.*'0'"),

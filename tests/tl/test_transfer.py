@@ -210,7 +210,7 @@ LABELS = {"key": "arm"}
                 (with_another_space, ValueError, "2 dimensions in 'rna', but 3 in 'atac'"),
             )
         ),
-        (transfer_labels, None, {"key": "leg"}, KeyError, r"mdata\['rna'\].obs has no column 'leg'.*'arm'"),
+        (transfer_labels, None, {"key": "leg"}, KeyError, r"key='leg' is no column of any obs: .*'arm'"),
         (transfer_labels, None, {"key": "time"}, ValueError, "decimal point"),
         (transfer_labels, without_labels, LABELS, ValueError, "has no label"),
         (transfer_labels, None, {**LABELS, "threshold": 1.2}, ValueError, "threshold=1.2"),

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from scdart import metrics
 from scdart._constants import ANCHORS, ATAC, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
-from scdart._mudata import modality_rows
+from scdart._mudata import modality_rows, obs_column
 
 from ._history import loss_curves
 
@@ -250,10 +250,8 @@ def _prior(inputs: Inputs) -> Iterator[Diagnostic]:
 def _pseudotime(inputs: Inputs) -> Iterator[Diagnostic]:
     if inputs.pseudotime is None:
         return
-    modalities = [inputs.mdata.mod[mod] for mod in inputs.mods.values()]
-    owners = [inputs.mdata] if inputs.pseudotime in inputs.mdata.obs else modalities
-    times = [owner.obs[inputs.pseudotime] for owner in owners if inputs.pseudotime in owner.obs]
-    n_infinite = sum(int(np.isinf(time.to_numpy(dtype=float, na_value=np.nan)).sum()) for time in times)
+    time = obs_column(inputs.mdata, inputs.pseudotime, "pseudotime").to_numpy(dtype=float, na_value=np.nan)
+    n_infinite = int(np.isinf(time).sum())
     yield _judged(
         "Cells without a path to the root",
         f"{n_infinite:,}",

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scdart._checks import check_modalities
-from scdart.tl import dynamic_curves
-from scdart.tl._curves import observed_values
+from scdart.tl import dynamic_curves, dynamic_values
 
 from ._canvas import hand_back, make_axes, plain, point_size
 from ._colors import CONTINUOUS, OKABE_ITO
@@ -96,7 +95,7 @@ def dynamic_features(
     """
     names = [features] if isinstance(features, str) else list(features)
     curves = dynamic_curves(mdata, names, mod=mod, key=key)
-    observed = observed_values(mdata, names, mod=mod, key=key) if points else None
+    observed = dynamic_values(mdata, names, mod=mod, key=key) if points else None
     adjusted = mdata.mod[mod].uns[key]["p_adjusted"].groupby(level=0).min()
     axes = make_axes(len(names), min(ncols, len(names)), ax, size=(3.0, 2.5))
     parts = list(dict.fromkeys(curves["trajectory"]))

@@ -11,9 +11,9 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Curve
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from scdart._annotation import chromosome_key, peak_intervals, read_annotation
 from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA
-from scdart.pp._annotation import chromosome_key, peak_intervals, read_annotation
 
 from ._canvas import hand_back, make_axes, plain
 from ._colors import OKABE_ITO

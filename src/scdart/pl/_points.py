@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 
-from scdart._mudata import modality_rows
+from scdart._mudata import in_obs, modality_rows, obs_column, positions
 
 from ._colors import BOTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from anndata import AnnData
     from mudata import MuData
@@ -123,7 +123,7 @@ def find_points(
                 "come from the same latent space."
             )
         xy, labels = _two_dimensions(np.concatenate(parts))
-        return Points(xy, labels, *_measurements(mdata, rows))
+        return Points(xy, labels, *_measurements(mdata, mods))
     if use_rep not in mdata.obsm:
         raise KeyError(
             f"use_rep={use_rep!r} is in neither mdata.obsm nor the obsm of both modalities: integrate first "
@@ -137,18 +137,12 @@ def _once_each(mdata: MuData, rows: dict[str, NDArray]) -> tuple[NDArray[np.int6
     return np.arange(mdata.n_obs), rows
 
 
-def _measurements(mdata: MuData, rows: dict[str, NDArray]) -> tuple[NDArray[np.int64], dict[str, NDArray]]:
+def _measurements(mdata: MuData, mods: tuple[str, str]) -> tuple[NDArray[np.int64], dict[str, NDArray]]:
     """Cells and rows of all measurements of the first modality, then of the second, in their order."""
-    cells = {}
-    for mod, row in rows.items():
-        measured = np.flatnonzero(row >= 0)
-        cells[mod] = measured[np.argsort(row[measured])]
-    starts = np.cumsum([0, *map(len, cells.values())])
-    of_points = {}
-    for (mod, own), start in zip(cells.items(), starts, strict=False):
-        of_points[mod] = np.full(starts[-1], -1)
-        of_points[mod][start : start + len(own)] = np.arange(len(own))
-    return np.concatenate(list(cells.values())), of_points
+    first, second = (positions(mdata, mod) for mod in mods)
+    none = np.full(len(first), -1), np.full(len(second), -1)
+    rows = np.concatenate([np.arange(len(first)), none[1]]), np.concatenate([none[0], np.arange(len(second))])
+    return np.concatenate([first, second]), dict(zip(mods, rows, strict=True))
 
 
 def _finite(values: NDArray, slot: str) -> NDArray[np.float64]:
@@ -179,8 +173,8 @@ def values_of(mdata: MuData, points: Points, key: str, *, layer: str | None = No
     points
         Its points.
     key
-        ``"modality"``; a column of ``mdata.obs`` or of a modality's ``obs``; a slot of one column in a modality's
-        ``obsm``; or a feature. Only one modality's, with its name before it: ``"rna:branch"``.
+        ``"modality"``; a column of ``obs``, by the rule of :func:`scdart._mudata.obs_column`; a slot of one column in a
+        modality's ``obsm``; or a feature. Only one modality's, with its name before it: ``"rna:branch"``.
     layer
         Where to take features from; ``X`` if not given.
 
@@ -195,24 +189,21 @@ def values_of(mdata: MuData, points: Points, key: str, *, layer: str | None = No
     """
     if key == "modality":
         return points.modality.cat.remove_unused_categories().rename(key)
-    found = [
-        pd.Series(column).reindex(rows).reset_index(drop=True)
-        for mod, rows in points.rows.items()
-        if (column := _column(mdata.mod[mod], mod, key, layer)) is not None
-    ]
-    # "rna:batch" in mdata.obs is mudata's copy of the modality's own column, and may be older.
-    if key in mdata.obs and not (found and key.startswith(tuple(f"{mod}:" for mod in points.rows))):
-        return mdata.obs[key].iloc[points.cells].reset_index(drop=True)
+    if not in_obs(mdata, key):
+        columns = [(rows, _of_modality(mdata.mod[mod], mod, key, layer)) for mod, rows in points.rows.items()]
+    elif len(np.unique(points.cells)) == len(points):
+        return obs_column(mdata, key, "key").iloc[points.cells].reset_index(drop=True).rename(key)
+    else:  # of a cell that is two points, each has what its own modality knows
+        columns = [(rows, obs_column(mdata, key, "key", mod=mod)) for mod, rows in points.rows.items()]
+    found = [column.reset_index(drop=True).reindex(rows) for rows, column in columns if column is not None]
     if not found:
-        raise KeyError(_not_found(mdata, points, key))
-    return _join(found).rename(key)
+        raise KeyError(_not_found(mdata, key))
+    return _join([column.reset_index(drop=True) for column in found]).rename(key)
 
 
-def _column(adata: AnnData, mod: str, key: str, layer: str | None) -> pd.Series | None:
-    """One modality's own values, indexed by its rows."""
+def _of_modality(adata: AnnData, mod: str, key: str, layer: str | None) -> pd.Series | None:
+    """One modality's own values of a slot of one column, or of a feature, in the order of its rows."""
     name = key.removeprefix(f"{mod}:")
-    if name in adata.obs:
-        return adata.obs[name].reset_index(drop=True)
     if name in adata.obsm and np.shape(adata.obsm[name])[1:] in ((), (1,)):
         return pd.Series(np.asarray(adata.obsm[name]).ravel())
     if name in adata.var_names:
@@ -232,14 +223,10 @@ def _join(columns: list[pd.Series]) -> pd.Series:
     return first.where(first.notna(), second)
 
 
-def _not_found(mdata: MuData, points: Points, key: str) -> str:
-    listed = dict.fromkeys(["modality", *mdata.obs.columns, *_of_modalities(mdata, points)])
+def _not_found(mdata: MuData, key: str) -> str:
+    owners = (mdata, *mdata.mod.values())
+    listed = dict.fromkeys(["modality", *(column for owner in owners for column in owner.obs)])
     return (
         f"{key!r} is neither 'modality', nor a column of mdata.obs or of a modality's obs, nor a feature. "
         f"Columns found: {list(listed)[:20]}."
     )
-
-
-def _of_modalities(mdata: MuData, points: Points) -> Iterator[str]:
-    for mod in points.rows:
-        yield from mdata.mod[mod].obs.columns

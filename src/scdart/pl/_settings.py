@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from scdart import pp
 from scdart._checks import stored_counts
 from scdart._constants import ANCHORS, ATAC, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA
-from scdart.pp._diffusion import given_times
+from scdart._slots import given_times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

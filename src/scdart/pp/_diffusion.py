@@ -202,12 +202,6 @@ def diffusion_coordinates(
     return target if copy else None
 
 
-def given_times(description: Mapping[str, Any]) -> tuple[int, ...]:
-    """Numbers of steps that coordinates were made with, in ascending order, from what ``uns`` tells about them."""
-    times = np.atleast_1d(description.get("t", ()))
-    return tuple(sorted(np.repeat(times, description.get("repeats", 1)).tolist()))
-
-
 def _check_options(t: Sequence[int], n_neighbors: int, n_components: int | None, n_pcs: int) -> list[int]:
     times = np.atleast_1d(np.asarray(t))
     if times.size == 0 or times.ndim > 1 or (times != np.round(times)).any() or (times < 0).any():

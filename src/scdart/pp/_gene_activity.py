@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scdart._annotation import chromosome_key, peak_intervals, read_annotation
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, GENE_ACTIVITY, RNA
 
-from ._annotation import chromosome_key, peak_intervals, read_annotation
 from ._links import gene_domains, link_peaks, match_genes
 
 if TYPE_CHECKING:

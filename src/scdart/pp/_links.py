@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from ._annotation import chromosome_key, without_version
+from scdart._annotation import chromosome_key, without_version
 
 #: Links that decay below this weight are left out, which bounds the number of genes a peak can have.
 _SMALLEST_WEIGHT: Final = 0.01

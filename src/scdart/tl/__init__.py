@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ._backbone import backbone
-from ._curves import dynamic_curves
-from ._dynamics import dynamic_features
+from ._dynamics import dynamic_curves, dynamic_features, dynamic_values
 from ._integrate import scdart
 from ._joint import joint_anndata
 from ._motifs import motif_gene_scores
@@ -15,6 +14,7 @@ __all__ = [
     "backbone",
     "dynamic_curves",
     "dynamic_features",
+    "dynamic_values",
     "impute",
     "joint_anndata",
     "motif_gene_scores",

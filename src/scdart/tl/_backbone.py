@@ -13,8 +13,9 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 from scdart._checks import check_writable
 from scdart._constants import X_SCDART
+from scdart._mudata import in_obs, obs_column
 
-from ._cells import check_count, latent, obs_column, shown, write_obs, write_obsm
+from ._cells import check_count, latent, shown, write_obs, write_obsm
 from ._fates import reached_first
 from ._neighbors import cell_graph
 
@@ -60,7 +61,7 @@ def backbone(
     root
         Group that the process starts in. By default, that of the root cell of the pseudotime.
     pseudotime_key
-        Column of `mdata.obs` with the pseudotime.
+        Column of `obs`, of `mdata` or a modality, with the pseudotime.
     use_rep
         Slot of `obsm` with the latent coordinates.
     n_neighbors
@@ -188,14 +189,14 @@ def backbone(
 
 
 def _pseudotime(mdata: MuData, key: str) -> np.ndarray:
-    if key not in mdata.obs:
+    if not in_obs(mdata, key):
         raise KeyError(
-            f"mdata.obs has no pseudotime {key!r}: run scdart.tl.pseudotime(mdata, ...) first, or name its column in "
-            "pseudotime_key."
+            f"mdata has no pseudotime {key!r} in any obs: run scdart.tl.pseudotime(mdata, ...) first, or name its "
+            "column in pseudotime_key."
         )
-    time = mdata.obs[key].to_numpy(dtype=float)
+    time = obs_column(mdata, key, "pseudotime_key").to_numpy(dtype=float, na_value=np.nan)
     if np.isnan(time).all():
-        raise ValueError(f"mdata.obs[{key!r}] is NaN in all cells: run scdart.tl.pseudotime(mdata, ...) again.")
+        raise ValueError(f"obs[{key!r}] is NaN in all cells: run scdart.tl.pseudotime(mdata, ...) again.")
     return time
 
 

@@ -1,24 +1,17 @@
-"""Cells of a MuData and of its modalities: read what either knows of them, and write results to both."""
+"""Cells of a MuData and of its modalities: their latent coordinates, and results written to both."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from scdart._mudata import modality_rows
+from scdart._mudata import positions
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
     from mudata import MuData
-
-
-def positions(mdata: MuData, mod: str) -> np.ndarray:
-    """Position in `mdata.obs_names` of every cell of a modality, in the order of the modality."""
-    rows = modality_rows(mdata, mod)
-    present = np.flatnonzero(rows >= 0)
-    return present[np.argsort(rows[present])]
 
 
 def check_count(value: int, argument: str, minimum: int = 1) -> None:
@@ -67,30 +60,6 @@ def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndar
     if not np.ptp(z, axis=0).any():
         raise ValueError(f"{slot} is the same for all cells: integrate again, with other settings.")
     return z
-
-
-def obs_column(mdata: MuData, key: str, argument: str) -> pd.Series:
-    """Get a column of `obs` for all cells, whether it is of `mdata` or of its modalities.
-
-    Cells of several modalities have the value of the first that knows it.
-
-    Raises
-    ------
-    KeyError
-        No `obs` has the column.
-    """
-    if key in mdata.obs:
-        return mdata.obs[key]
-    known = [mod for mod in mdata.mod if key in mdata[mod].obs]
-    if not known:
-        columns = {name: list(data.obs.columns) for name, data in {"mdata": mdata, **mdata.mod}.items()}
-        raise KeyError(f"{argument}={key!r} is no column of any obs: {columns}.")
-    values = pd.Series(np.nan, index=mdata.obs_names, dtype=object)
-    for mod in reversed(known):
-        column = mdata[mod].obs[key].astype(object)
-        where = positions(mdata, mod)[column.notna().to_numpy()]
-        values.iloc[where] = column.dropna().to_numpy()
-    return values.infer_objects()
 
 
 def write_obs(mdata: MuData, key: str, values: np.ndarray | pd.Categorical) -> None:

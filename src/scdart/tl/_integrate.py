@@ -23,9 +23,9 @@ from scdart._constants import (
     X_DIFFUSION_COORDINATES,
     X_SCDART,
 )
+from scdart._slots import given_times
 from scdart.data import check_groups
 from scdart.model import PRESETS, SCDART
-from scdart.pp._diffusion import given_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, MutableMapping, Sequence

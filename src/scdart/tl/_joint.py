@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from scdart._constants import X_SCDART
+from scdart._mudata import positions
 
-from ._cells import latent, positions
+from ._cells import latent
 
 if TYPE_CHECKING:
     from mudata import MuData

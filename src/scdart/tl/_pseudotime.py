@@ -10,8 +10,9 @@ from scipy.stats import rankdata
 
 from scdart._checks import check_writable
 from scdart._constants import X_SCDART
+from scdart._mudata import positions
 
-from ._cells import check_count, latent, positions, write_obs
+from ._cells import check_count, latent, write_obs
 from ._landmarks import LandmarkGraph
 from ._root import RootRequest, central_extreme, concentration, parse_root
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ._cells import obs_column, positions, shown
+from scdart._mudata import in_obs, obs_column, positions
+
+from ._cells import shown
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -90,7 +92,7 @@ def parse_root(
 
 def _score(mdata: MuData, name: str) -> np.ndarray:
     """Get a score of every cell, NaN where it is not known."""
-    if name in mdata.obs or any(name in mdata[mod].obs for mod in mdata.mod):
+    if in_obs(mdata, name):
         column = obs_column(mdata, name, "root_score")
         if not pd.api.types.is_numeric_dtype(column):
             raise ValueError(

@@ -10,8 +10,9 @@ import scipy.sparse as sp
 
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, RNA, X_SCDART
+from scdart._mudata import obs_column, positions
 
-from ._cells import check_count, latent, positions, shown
+from ._cells import check_count, latent, shown
 from ._neighbors import nearest_weights
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def transfer_labels(
     mdata
         Annotated data whose modalities have a common latent space.
     key
-        Column of the source modality's `obs` with the labels; cells without one do not vote.
+        Column of `obs`, of `mdata` or the source modality, with the labels; cells without one do not vote.
     source, target
         Modality that has the labels, and that which gets them.
     use_rep
@@ -95,7 +96,7 @@ def transfer_labels(
     check_count(n_neighbors, "n_neighbors")
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold={threshold} must be between 0 and 1.")
-    labels = _labels(mdata[source], key, source)
+    labels = _labels(mdata, key, source)
     key_added = f"{key}_from_{source}" if key_added is None else key_added
 
     known = np.flatnonzero(labels.codes >= 0)
@@ -308,15 +309,13 @@ def _clouds(mdata: MuData, use_rep: str, **mods: str) -> tuple[np.ndarray, np.nd
     return a, b
 
 
-def _labels(adata: AnnData, key: str, mod: str) -> pd.Categorical:
-    if key not in adata.obs:
-        raise KeyError(f"mdata[{mod!r}].obs has no column {key!r}, but {list(adata.obs.columns)}.")
-    column = adata.obs[key]
-    if pd.api.types.is_float_dtype(column):
-        raise ValueError(f"mdata[{mod!r}].obs[{key!r}] holds numbers with a decimal point, not labels.")
+def _labels(mdata: MuData, key: str, mod: str) -> pd.Categorical:
+    column = obs_column(mdata, key, "key", mod=mod)
+    if pd.api.types.is_float_dtype(column) and column.notna().any():
+        raise ValueError(f"obs[{key!r}] of {mod!r} holds numbers with a decimal point, not labels.")
     labels = pd.Categorical(column)
     if (labels.codes < 0).all():
-        raise ValueError(f"mdata[{mod!r}].obs[{key!r}] has no label.")
+        raise ValueError(f"obs[{key!r}] has no label of a cell of {mod!r}.")
     return labels.remove_unused_categories()
 
 

@@ -13,8 +13,7 @@ from scipy.stats import chi2, false_discovery_control, kstest
 from statsmodels.stats.multitest import multipletests
 
 from scdart.datasets import simulate
-from scdart.tl import dynamic_curves, dynamic_features
-from scdart.tl._curves import observed_values
+from scdart.tl import dynamic_curves, dynamic_features, dynamic_values
 
 FAMILIES = ["gaussian", "poisson", "nb", "binomial"]
 
@@ -130,7 +129,7 @@ def test_features_of_one_branch_are_found_with_their_sign(branched):
     mean = curves.groupby("trajectory")[["fit", "null"]].mean()
     np.testing.assert_allclose(mean["fit"], [2, 6], atol=0.6)
     assert (mean["null"].between(3, 5)).all()
-    assert set(observed_values(branched, "gene30", key="branch_features")["cell"]) == set(
+    assert set(dynamic_values(branched, "gene30", key="branch_features")["cell"]) == set(
         adata.obs_names[adata.obs["branch"] != "stem"]
     )
 
@@ -198,7 +197,7 @@ def test_family_is_chosen_by_the_values(mdata):
 
 def test_sparse_and_dense_and_blocks_of_features_are_the_same(mdata, monkeypatch):
     expected = result(mdata)
-    monkeypatch.setattr("scdart.tl._feature_table._BLOCK_ENTRIES", 1_700)
+    monkeypatch.setattr("scdart.tl._dynamics._feature_table._BLOCK_ENTRIES", 1_700)
     pd.testing.assert_frame_equal(result(mdata), expected, rtol=1e-5)
     mdata["rna"].X = mdata["rna"].X.tocsc()
     pd.testing.assert_frame_equal(result(mdata), expected, rtol=1e-5)
@@ -311,7 +310,7 @@ def test_curves_are_around_the_truth_on_the_scale_of_the_values(family, time):
     assert (curves["lower"] <= curves["fit"]).all()
     assert (curves["fit"] <= curves["upper"]).all()
     assert curves.groupby("feature")["null"].nunique().max() == 1
-    observed = observed_values(mdata, mdata["rna"].var_names)
+    observed = dynamic_values(mdata, mdata["rna"].var_names)
     for feature, curve in curves.groupby("feature"):
         values = observed[observed["feature"] == feature]
         np.testing.assert_array_equal(values["value"], mdata["rna"][values["cell"], feature].to_df()[feature])

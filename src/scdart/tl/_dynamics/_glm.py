@@ -1,4 +1,12 @@
-"""Generalised linear models of many features with one design, all of them in one pass over arrays."""
+"""Generalised linear models of many features with one design, all of them in one pass over arrays.
+
+statsmodels fits one feature at a time, and gives the same numbers, which the tests hold this module to. It took 15 to
+35 times the processor time for 200 features of 500 cells, and 6 to 15 times for 2,000 and 8,000 cells, with Poisson,
+negative binomial and binary values, five parameters and one thread; with estimates of the dispersion, 15, 6 and 4 times
+(``fit_with_dispersion`` against ``statsmodels.api.NegativeBinomial``, which failed for 5 % of the features with up to
+2,000 cells). Nor does it hold back curves of features that are never seen in a part of the trajectory, see
+``_FREE_RANGE``.
+"""
 
 from __future__ import annotations
 

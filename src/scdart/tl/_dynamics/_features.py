@@ -12,7 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from scdart._checks import check_modalities, check_writable
 
-from ._curve_fits import CurveFits, Settings, fit_curves, prepare
+from ._curve_fits import CurveFits, fit_curves
+from ._preparation import prepare
+from ._problem import Problem, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._courses import CourseModel
-    from ._curve_fits import Problem
 
 logger = logging.getLogger(__name__)
 

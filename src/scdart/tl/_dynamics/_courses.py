@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from scdart._mudata import in_obs, obs_column
 
 from ._splines import NaturalSpline, NestedDesign
 
@@ -122,11 +124,11 @@ def read_courses(
     One course for the pseudotime, each trajectory, or the comparison.
     """
     if trajectory is None and between is None:
-        times = _find(mdata, mod, "obs", pseudotime, "scdart.tl.pseudotime")
+        times = _times(mdata, mod, pseudotime)
         if not pd.api.types.is_numeric_dtype(times):
             raise ValueError(f"obs[{pseudotime!r}] is {times.dtype}, not numeric: name a column of pseudotimes.")
         return [_course(pseudotime, (pseudotime,), pd.DataFrame({pseudotime: times}))]
-    order = _find(mdata, mod, "obsm", backbone, "scdart.tl.backbone")
+    order = _table(mdata, mod, backbone)
     if not isinstance(order, pd.DataFrame):
         raise ValueError(f"obsm[{backbone!r}] is no table with a column for each trajectory: run scdart.tl.backbone.")
     order.columns = order.columns.astype(str)
@@ -166,16 +168,22 @@ def _course(name: str, branches: tuple[str, ...], times: pd.DataFrame) -> Course
     return Course(name, branches, cells, values[cells, branch], branch)
 
 
-def _find(mdata: MuData, mod: str, kind: Literal["obs", "obsm"], key: str, origin: str) -> Any:
-    """Get a slot for a modality's cells: its own, or that of the same cells in the joint or another modality.
+def _times(mdata: MuData, mod: str, key: str) -> pd.Series:
+    if in_obs(mdata, key):
+        times = obs_column(mdata, key, "pseudotime_key", mod=mod)
+        if times.notna().any():
+            return times
+    raise KeyError(f"no obs[{key!r}] is of cells of {mod!r}: run scdart.tl.pseudotime first, or name another column.")
+
+
+def _table(mdata: MuData, mod: str, key: str) -> Any:
+    """Get a slot of ``obsm`` for a modality's cells: of all cells, or else their own, or of another modality.
 
     Motif scores, for example, are a modality of their own, whose cells are those of the ATAC modality.
     """
     names = mdata.mod[mod].obs_names
-    for data in (mdata.mod[mod], mdata, *mdata.mod.values()):
-        holder = getattr(data, kind)
-        if key not in holder or not data.obs_names.isin(names).any():
-            continue
-        stored = holder[key]
-        return stored.reindex(names) if isinstance(stored, (pd.DataFrame, pd.Series)) else stored
-    raise KeyError(f"there is no {kind}[{key!r}] for the cells of {mod!r}: run {origin} first, or name another slot.")
+    for data in (mdata, mdata.mod[mod], *mdata.mod.values()):
+        if key in data.obsm and data.obs_names.isin(names).any():
+            stored = data.obsm[key]
+            return stored.reindex(names) if isinstance(stored, pd.DataFrame) else stored
+    raise KeyError(f"no obsm[{key!r}] is of cells of {mod!r}: run scdart.tl.backbone first, or name another slot.")

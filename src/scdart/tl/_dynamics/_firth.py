@@ -31,7 +31,7 @@ def reduce_bias(family: Family, y: Array, columns: Array, offset: Array, dispers
     Parameters
     ----------
     family, y, columns, offset, dispersion
-        As of :func:`scdart.tl._glm.fit_rates`.
+        As of :func:`scdart.tl._dynamics._glm.fit_rates`.
 
     Returns
     -------

@@ -10,9 +10,11 @@ import pandas as pd
 
 from scdart._checks import check_modalities
 
-from ._curve_fits import Settings, fit_curves, prepare
+from ._curve_fits import fit_curves
 from ._families import FAMILIES
 from ._firth import reduce_bias
+from ._preparation import prepare
+from ._problem import Problem, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from mudata import MuData
     from numpy.typing import NDArray
 
-    from ._curve_fits import Problem
     from ._families import Array
 
 #: Standard errors to either side of a curve: 95 %.
@@ -98,20 +99,41 @@ def dynamic_curves(
     return curves.sort_values("feature", key=_order_of(names), kind="stable", ignore_index=True)
 
 
-def observed_values(
+def dynamic_values(
     mdata: MuData, features: str | Sequence[str], *, mod: str = "rna", key: str = "dynamic_features"
 ) -> pd.DataFrame:
     """Get the values that the curves of :func:`dynamic_curves` were fitted to, on the scale of the curves.
 
     Parameters
     ----------
-    mdata, features, mod, key
-        As of :func:`dynamic_curves`.
+    mdata
+        MuData with the result of the test.
+    features
+        Names of features whose status is ``"tested"``.
+    mod
+        Modality with the features.
+    key
+        Slot of the modality's ``uns`` with the result.
 
     Returns
     -------
     A table with a row for each feature and cell on a trajectory (branch): ``feature``, ``trajectory``, ``cell``,
     ``pseudotime`` and ``value``, which is the count divided by the cell's size (mean 1), 0 or 1, or the value itself.
+
+    Raises
+    ------
+    KeyError
+        If there is no result, or a feature is not in it.
+    ValueError
+        If a feature was not tested; the message says why.
+
+    Examples
+    --------
+    >>> import scdart
+    >>> mdata = scdart.datasets.simulate("linear", n_cells=300, n_genes=50, n_peaks=150)
+    >>> scdart.tl.dynamic_features(mdata, pseudotime="pseudotime")
+    >>> list(scdart.tl.dynamic_values(mdata, "gene1"))
+    ['feature', 'trajectory', 'cell', 'pseudotime', 'value']
     """
     names = [features] if isinstance(features, str) else list(features)
     cells = mdata.mod[mod].obs_names

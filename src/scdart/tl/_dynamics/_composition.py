@@ -15,8 +15,8 @@ from ._families import FAMILIES
 from ._glm import fit_rates
 
 if TYPE_CHECKING:
-    from ._curve_fits import Problem
     from ._families import Array
+    from ._problem import Problem
 
 #: Points along each branch.
 _N_POINTS = 101

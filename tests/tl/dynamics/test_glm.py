@@ -9,11 +9,11 @@ from patsy import dmatrix
 from scipy.special import gammaln
 from scipy.stats import chi2
 
-from scdart.tl._bartlett import excess_of_likelihood_ratio
-from scdart.tl._dispersion import DISPERSION_RANGE, estimate_dispersion, fit_with_dispersion
-from scdart.tl._families import FAMILIES
-from scdart.tl._glm import Information, fit_means, fit_rates
-from scdart.tl._splines import NaturalSpline, NestedDesign
+from scdart.tl._dynamics._bartlett import excess_of_likelihood_ratio
+from scdart.tl._dynamics._dispersion import DISPERSION_RANGE, estimate_dispersion, fit_with_dispersion
+from scdart.tl._dynamics._families import FAMILIES
+from scdart.tl._dynamics._glm import Information, fit_means, fit_rates
+from scdart.tl._dynamics._splines import NaturalSpline, NestedDesign
 
 N_CELLS, N_FEATURES = 400, 12
 
