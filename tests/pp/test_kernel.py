@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from scdart.pp import _kernel
 from scdart.pp._kernel import alpha_decay_kernel
 
 
@@ -33,7 +32,7 @@ def features():
 @pytest.fixture(params=["exact", "approximate"])
 def search(request, monkeypatch):
     if request.param == "approximate":
-        monkeypatch.setattr(_kernel, "_MAX_EXACT", 10)
+        monkeypatch.setattr("scdart._neighbors.MAX_EXACT", 10)
         monkeypatch.setattr("pynndescent.NNDescent", ExactSearch)
 
 
@@ -49,7 +48,7 @@ def test_kernel_is_graphtools_default(features, n_neighbors):
 
 def test_fewer_candidates_lose_hardly_any_affinity(features, monkeypatch):
     exact = alpha_decay_kernel(features)
-    monkeypatch.setattr(_kernel, "_MAX_EXACT", 100)
+    monkeypatch.setattr("scdart._neighbors.MAX_EXACT", 100)
     monkeypatch.setattr("pynndescent.NNDescent", ExactSearch)
     approximate = alpha_decay_kernel(features)
     assert abs(approximate - approximate.T).max() == 0
@@ -66,7 +65,7 @@ def test_approximate_search_is_imported_when_needed():
 @pytest.mark.skipif("SCDART_SLOW" not in os.environ, reason="compiles for half a minute: set SCDART_SLOW to run")
 def test_approximate_search_finds_nearly_all_and_is_reproducible(features, monkeypatch):
     exact = alpha_decay_kernel(features)
-    monkeypatch.setattr(_kernel, "_MAX_EXACT", 100)
+    monkeypatch.setattr("scdart._neighbors.MAX_EXACT", 100)
     approximate = alpha_decay_kernel(features, random_state=1)
     assert abs(approximate - exact).sum() < 0.01 * exact.sum()
     assert (approximate != alpha_decay_kernel(features, random_state=1)).nnz == 0

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.neighbors import NearestNeighbors
+
+from scdart._neighbors import nearest
 
 from ._checks import check_clouds, check_count, check_labels
 from ._distances import squared_distance_blocks
@@ -181,8 +182,8 @@ def modality_mixing(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int = 90) -> floa
     n = len(rna) + len(atac)
     check_count(k, "k", minimum=6, maximum=n, of="all cells")
     z = np.concatenate([rna, atac])
-    distances, indices = NearestNeighbors(n_neighbors=k).fit(z).kneighbors(z)
-    neighbors = import_scib("scib_metrics.nearest_neighbors").NeighborsResults(indices=indices, distances=distances)
+    found = nearest(z, z, n_neighbors=k, algorithm="auto")
+    neighbors = import_scib("scib_metrics.nearest_neighbors").NeighborsResults(**found._asdict())
     return float(import_scib().ilisi_knn(neighbors, _modality(len(rna), len(atac))))
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from sklearn.neighbors import NearestNeighbors
 
 from scdart._checks import check_modalities, stored_counts
 from scdart._constants import ATAC, RNA, X_SCDART
+from scdart._neighbors import nearest
 
 from ._canvas import add_key, bare, hand_back, make_axes, plain, point_size, scatter
 from ._colors import CONTINUOUS, MISSING, OKABE_ITO, color_points
@@ -190,9 +190,9 @@ def _of_neighbors(
     for adata, mod in zip((rna, atac), mods, strict=True):
         if use_rep not in adata.obsm:
             raise KeyError(f"mdata[{mod!r}].obsm has no {use_rep!r}: write the latent space of this modality there.")
-    search = NearestNeighbors(n_neighbors=min(n_neighbors, rna.n_obs)).fit(rna.obsm[use_rep])
-    nearest = search.kneighbors(atac.obsm[use_rep], return_distance=False)
-    return pd.DataFrame(measured.to_numpy()[nearest].mean(axis=1), atac.obs_names, measured.columns)
+    n_neighbors = min(n_neighbors, rna.n_obs)
+    near = nearest(atac.obsm[use_rep], rna.obsm[use_rep], n_neighbors=n_neighbors, algorithm="auto").indices
+    return pd.DataFrame(measured.to_numpy()[near].mean(axis=1), atac.obs_names, measured.columns)
 
 
 def _compare(ax: Axes, measured: NDArray, predicted: NDArray, cmap: str, size: float | None) -> None:

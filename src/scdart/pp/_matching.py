@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-import scipy.sparse as sp
-from sklearn.metrics import pairwise_distances_chunked
-from sklearn.neighbors import NearestNeighbors
+from typing import TYPE_CHECKING
 
-#: Weight of the furthest neighbour is exp(-1 / (2 * 0.5^2)) of a coincident one's.
-_BANDWIDTH = 0.5
+import numpy as np
+from sklearn.metrics import pairwise_distances_chunked
+
+from scdart._neighbors import nearest
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 #: Quantile at which the received mass of single cells is cut: hubs would lend their confidence to all around them.
 _HUB_QUANTILE = 0.95
@@ -50,13 +52,9 @@ def soft_neighbors(
     candidates = np.arange(len(reference)) if candidates is None else candidates
     n_neighbors = min(n_neighbors, len(candidates))
     # Trees are slower than comparing all: cells of a type are about equally far from each other.
-    search = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(reference[candidates])
-    distances, indices = search.kneighbors(query)
-    bandwidth = np.maximum(_BANDWIDTH * distances[:, [-1]], np.finfo(np.float32).tiny)
-    weights = np.exp(-0.5 * (distances / bandwidth) ** 2)
-    weights /= weights.sum(axis=1, keepdims=True)
-    starts = np.arange(0, weights.size + 1, n_neighbors)
-    return sp.csr_matrix((weights.ravel(), candidates[indices].ravel(), starts), shape=(len(query), len(reference)))
+    found = nearest(query, reference[candidates], n_neighbors=n_neighbors)
+    found = found._replace(indices=candidates[found.indices])
+    return found.weights(lambda relative: np.exp(-0.5 * (2 * relative) ** 2), len(reference))
 
 
 def counterpart_confidence(

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import dijkstra
-from sklearn.neighbors import NearestNeighbors
+
+from scdart._neighbors import nearest
 
 #: Neighbours that a way can lead to.
 _N_NEIGHBORS = 15
@@ -50,12 +51,9 @@ def way_graph(own: np.ndarray) -> sp.csr_matrix:
     own
         Coordinates of cells in their own modality, of shape (n_cells, n_features).
     """
-    # Trees are no faster in tens of dimensions.
-    search = NearestNeighbors(n_neighbors=min(_N_NEIGHBORS, len(own) - 1), algorithm="brute").fit(own)
-    graph = search.kneighbors_graph(mode="distance")
+    found = nearest(own, n_neighbors=min(_N_NEIGHBORS, len(own) - 1))
     # A sparse matrix would forget the link between cells that coincide.
-    graph.data = np.maximum(graph.data, np.finfo(np.float32).tiny)
-    return graph
+    return found.to_csr(np.maximum(found.distances, np.finfo(np.float32).tiny), len(own))
 
 
 def relative_positions(
