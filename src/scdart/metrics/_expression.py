@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from scdart._docs import fill_in_docs
+
 from ._checks import check_finite
 from ._correlation import CorrelationMethod, check_method, correlate
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _N_BLOCK_VALUES = 2**23
 
 
+@fill_in_docs
 def gene_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMethod = "pearson") -> NDArray[np.float64]:
     r"""Correlation over the cells of predicted and true expression, for every gene.
 
@@ -31,12 +34,8 @@ def gene_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
 
     Parameters
     ----------
-    predicted
-        Predicted expression, cells x genes, dense or sparse.
-    truth
-        True expression of the same cells and genes, cells x genes, dense or sparse.
-    method
-        Pearson or Spearman correlation.
+    %(expression)s
+    %(correlation)s
 
     Returns
     -------
@@ -48,9 +47,7 @@ def gene_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
     ValueError
         If the shapes differ, a value is NaN or infinite, there are fewer than two cells, or ``method`` is not known.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------
@@ -66,6 +63,7 @@ def gene_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
     return _column_correlation(inferred, true, method)
 
 
+@fill_in_docs
 def cell_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMethod = "pearson") -> NDArray[np.float64]:
     r"""Correlation over the genes of predicted and true expression, for every cell.
 
@@ -77,12 +75,8 @@ def cell_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
 
     Parameters
     ----------
-    predicted
-        Predicted expression, cells x genes, dense or sparse.
-    truth
-        True expression of the same cells and genes, cells x genes, dense or sparse.
-    method
-        Pearson or Spearman correlation.
+    %(expression)s
+    %(correlation)s
 
     Returns
     -------
@@ -93,9 +87,7 @@ def cell_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
     ValueError
         If the shapes differ, a value is NaN or infinite, there are fewer than two genes, or ``method`` is not known.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------
@@ -111,6 +103,7 @@ def cell_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
     return _column_correlation(inferred.T, true.T, method)
 
 
+@fill_in_docs
 def expression_mse(predicted: Matrix, truth: Matrix, *, normalized: bool = False) -> float:
     r"""Mean squared error of predicted expression.
 
@@ -139,9 +132,7 @@ def expression_mse(predicted: Matrix, truth: Matrix, *, normalized: bool = False
     ValueError
         If the shapes differ or a value is NaN or infinite.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------

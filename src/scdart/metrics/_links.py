@@ -8,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.metrics import average_precision_score
 
+from scdart._docs import fill_in_docs
+
 from ._checks import check_finite
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ def link_auprc(
     )
 
 
+@fill_in_docs
 def gact_error(predicted: Matrix, truth: Matrix) -> float:
     r"""Share of peak-gene pairs on which an inferred gene-activity (GACT) matrix and the true one disagree.
 
@@ -114,9 +117,7 @@ def gact_error(predicted: Matrix, truth: Matrix) -> float:
     ValueError
         If the shapes differ or a value is NaN or infinite.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------

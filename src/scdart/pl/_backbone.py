@@ -9,6 +9,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
 
 from ._canvas import LABEL, add_key, bare, figure_of, hand_back, make_axes, outlined_text, scatter
 from ._colors import CONTINUOUS, color_points, is_number
@@ -35,6 +36,7 @@ _MAX_INSIDE = 2
 _MAX_PATH = 40
 
 
+@fill_in_docs
 def backbone(
     mdata: MuData,
     *,
@@ -65,24 +67,14 @@ def backbone(
         Name of its slots.
     color
         What to colour the cells by, as in :func:`scdart.pl.latent`; by default their group.
-    basis
-        See :func:`scdart.pl.latent`.
-    use_rep
-        Slot of ``obsm`` with the latent space.
+    %(basis)s
+    %(use_rep)s
     palette, cmap
         Colours of categories, and colour map of numbers.
-    size
-        Area of a point in square points; by default it follows the number of cells.
-    rna_mod, atac_mod
-        Names of the modalities.
-    random_state
-        Seed of the drawing order.
-    ax
-        Axes to draw on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(size)s
+    %(mods)s
+    %(drawing_order)s
+    %(ax_show_save)s
 
     Returns
     -------
@@ -127,6 +119,7 @@ def backbone(
     return result
 
 
+@fill_in_docs
 def branches(
     mdata: MuData,
     *,
@@ -154,26 +147,17 @@ def branches(
         Name of its slots.
     trajectories
         Which trajectories to draw; all by default.
-    basis
-        See :func:`scdart.pl.latent`.
-    use_rep
-        Slot of ``obsm`` with the latent space.
+    %(basis)s
+    %(use_rep)s
     palette
         Colours of the branches, in their order or by name.
     cmap
         Colour map of the order.
-    size
-        Area of a point in square points; by default it follows the number of cells.
-    ncols
-        Panels in a row.
-    rna_mod, atac_mod
-        Names of the modalities.
-    random_state
-        Seed of the drawing order.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow``.
-    save
-        File to write the figure to.
+    %(size)s
+    %(ncols)s
+    %(mods)s
+    %(drawing_order)s
+    %(show_save)s
 
     Returns
     -------

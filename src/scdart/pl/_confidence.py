@@ -9,6 +9,7 @@ import pandas as pd
 
 from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
 
 from ._canvas import add_key, bare, hand_back, make_axes, plain, scatter
 from ._colors import CONTINUOUS, MODALITY_COLORS, color_points, is_number
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
+@fill_in_docs
 def alignment_confidence(
     mdata: MuData,
     *,
@@ -45,22 +47,14 @@ def alignment_confidence(
         Confidence of the cells, between 0 and 1: a column of ``mdata.obs`` or of the modalities' ``obs``, or a slot of
         their ``obsm`` with one column. By default what :func:`scdart.pp.anchors` wrote: confidence that the other
         modality has such cells, of which those that it lacks have little.
-    basis
-        See :func:`scdart.pl.latent`.
-    use_rep
-        Slot of ``obsm`` with the latent space.
+    %(basis)s
+    %(use_rep)s
     cmap
         Colour map, from 0 to 1.
-    size
-        Area of a point in square points; by default it follows the number of cells.
-    rna_mod, atac_mod
-        Names of the modalities.
-    random_state
-        Seed of the drawing order.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow``.
-    save
-        File to write the figure to.
+    %(size)s
+    %(mods)s
+    %(drawing_order)s
+    %(show_save)s
 
     Returns
     -------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scdart._checks import check_modalities
+from scdart._docs import fill_in_docs
 from scdart.tl import dynamic_curves
 from scdart.tl._curves import observed_values
 
@@ -31,6 +32,7 @@ _ROW_HEIGHT = 0.16
 _FALSE_DISCOVERIES = 0.05
 
 
+@fill_in_docs
 def dynamic_features(
     mdata: MuData,
     features: str | Sequence[str],
@@ -60,18 +62,10 @@ def dynamic_features(
     points
         Whether to draw the cells. Axes end where 99 % of their values do; values of 0 and 1 are moved a little up or
         down, at random.
-    size
-        Area of a point in square points; by default it follows the number of cells.
-    ncols
-        Panels in a row.
-    random_state
-        Seed of the drawing order.
-    ax
-        Axes to draw a single feature on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(size)s
+    %(ncols)s
+    %(drawing_order)s
+    %(ax_show_save)s
 
     Returns
     -------
@@ -154,6 +148,7 @@ def _limit(ax: Axes, curves: pd.DataFrame, observed: pd.DataFrame | None, name: 
     ax.set_ylim(low - margin, high + margin)
 
 
+@fill_in_docs
 def dynamic_heatmap(
     mdata: MuData,
     features: Sequence[str] | None = None,
@@ -190,12 +185,7 @@ def dynamic_heatmap(
         Columns of the heat map.
     cmap
         Colour map.
-    ax
-        Axes to draw on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(ax_show_save)s
 
     Returns
     -------

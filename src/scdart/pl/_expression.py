@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from scdart._checks import check_modalities, stored_counts
 from scdart._constants import ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
 from scdart._neighbors import nearest
 
 from ._canvas import add_key, bare, hand_back, make_axes, plain, point_size, scatter
@@ -34,6 +35,7 @@ _MAX_POINTS = 5_000
 _RANGE = (1.0, 99.0)
 
 
+@fill_in_docs
 def gene_activity(
     mdata: MuData,
     predicted: SCDART | pd.DataFrame,
@@ -71,30 +73,20 @@ def gene_activity(
         expression of the ATAC cells against the mean of the nearest RNA cells in the latent space. Prediction and
         latent space come from one model, so that this shows whether it is consistent, not whether it is right.
         ``"obs_names"``: against what was measured in the same cell, for the cells whose name is in both modalities.
-    basis
-        See :func:`scdart.pl.latent`.
-    use_rep
-        Slot of ``obsm`` with the latent space.
+    %(basis)s
+    %(use_rep)s
     n_neighbors
         Number of nearest RNA cells.
     cmap
         Colour map.
-    size
-        Area of a point in square points; by default it follows the number of cells.
+    %(size)s
     ncols
         Panels in a row, if they are not maps.
     rna_layer
         Layer with the RNA counts; ``X`` if not given.
-    rna_mod, atac_mod
-        Names of the modalities.
-    random_state
-        Seed of the drawing order.
-    ax
-        Axes to draw a single panel on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(mods)s
+    %(drawing_order)s
+    %(ax_show_save)s
 
     Returns
     -------

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from scdart._docs import fill_in_docs
+
 from ._canvas import hand_back, make_axes, plain
 from ._colors import OKABE_ITO
 
@@ -54,6 +56,7 @@ def loss_curves(model: SCDART) -> dict[str, dict[str, pd.Series]]:
     return curves
 
 
+@fill_in_docs
 def history(
     model: SCDART,
     *,
@@ -73,14 +76,8 @@ def history(
         Which terms to draw, in this order: ``"total"`` (the weighted sum that is minimised), ``"diffusion_rna"``,
         ``"diffusion_atac"``, ``"mmd"``, ``"prior"``, ``"pair"``, ``"expression"``, ``"group"``, each before its weight
         is applied. By default all that the model has.
-    ncols
-        Panels in a row.
-    ax
-        Axes to draw a single term on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(ncols)s
+    %(ax_show_save)s
 
     Returns
     -------

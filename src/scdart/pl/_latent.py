@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
 
 from ._canvas import add_key, bare, hand_back, make_axes, name_groups, scatter
 from ._colors import BOTH, CONTINUOUS, MODALITY_COLORS, OKABE_ITO, color_points, is_number
@@ -27,6 +28,7 @@ _LAYOUTS = ("joint", "side_by_side")
 _LEGENDS = ("auto", "right margin", "on data", "none")
 
 
+@fill_in_docs
 def latent(
     mdata: MuData,
     *,
@@ -72,8 +74,7 @@ def latent(
         which are computed for the picture (the latent space itself, if it has two dimensions). By default the UMAP of
         ``mdata.obsm["X_umap"]`` if there is one, else ``"pca"``. From slots of ``mdata.obsm``, a cell that was measured
         in both modalities is one point; from the latent space it is two, one for each measurement.
-    use_rep
-        Slot of ``obsm`` with the latent space.
+    %(use_rep)s
     layer
         Where values of genes and peaks come from; ``X`` if not given.
     palette
@@ -82,22 +83,14 @@ def latent(
         Colour map of numbers, and its ends.
     legend_loc
         Where categories are named; ``"auto"`` is the margin up to 8, and both beyond.
-    size
-        Area of a point in square points; by default it follows the number of cells.
+    %(size)s
     ncols
         Panels in a row, if the layout is joint.
     title
         Titles of the panels.
-    rna_mod, atac_mod
-        Names of the modalities.
-    random_state
-        Seed of the drawing order.
-    ax
-        Axes to draw a single panel on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(mods)s
+    %(drawing_order)s
+    %(ax_show_save)s
 
     Returns
     -------

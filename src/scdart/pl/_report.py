@@ -13,6 +13,7 @@ import pandas as pd
 
 from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
 
 from ._colors import is_number
 from ._diagnostics import Inputs, diagnose
@@ -51,6 +52,7 @@ _CONFIG: Final = {
 }
 
 
+@fill_in_docs
 def report(
     mdata: MuData,
     model: SCDART | None = None,
@@ -83,8 +85,7 @@ def report(
         What the cells can be coloured by, as in :func:`scdart.pl.latent`. By default the modality, every label of 2 to
         60 categories in ``mdata.obs`` or the modalities' ``obs``, and numbers that are named after pseudotime or
         confidence.
-    basis
-        See :func:`scdart.pl.latent`.
+    %(basis)s
     use_rep
         Slot of ``obsm`` with the latent space; of both modalities, or computed by the model if they do not have it.
     title
