@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestNeighbors
 
 from scdart._neighbors import Neighbors, is_exact, nearest
 
 ALGORITHMS = ["brute", "kd_tree", "auto", "approximate"]
 
 
-class ExactSearch:
-    """What pynndescent offers, without the half minute that it takes to compile."""
-
-    n_links: int
-
-    def __init__(self, data, n_neighbors, random_state):
-        assert data.dtype == np.float32
-        type(self).n_links = n_neighbors
-        self._search = NearestNeighbors(n_neighbors=n_neighbors).fit(data)
-        distances, indices = self._search.kneighbors(data)
-        self.neighbor_graph = indices.astype(np.int32), distances.astype(np.float32)
-
-    def query(self, data, k):
-        assert data.dtype == np.float32
-        distances, indices = self._search.kneighbors(data, k)
-        return indices.astype(np.int32), distances.astype(np.float32)
-
-
 @pytest.fixture
-def clouds(monkeypatch):
-    monkeypatch.setattr("pynndescent.NNDescent", ExactSearch)
+def clouds(exact_search):
     rng = np.random.default_rng(0)
     return rng.normal(size=(40, 3)), rng.normal(0.5, 1, size=(60, 3))
 
@@ -71,8 +51,8 @@ def test_only_trees_know_that_a_cell_is_at_no_distance_from_itself(clouds):
     assert nearest(far, far, n_neighbors=1).distances.max() < 1e-3
 
 
-def test_neighbours_that_approximate_search_missed_are_infinitely_far(clouds, monkeypatch):
-    class Misses(ExactSearch):
+def test_neighbours_that_approximate_search_missed_are_infinitely_far(clouds, exact_search, monkeypatch):
+    class Misses(exact_search):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             self.neighbor_graph[0][3, 2:] = -1
@@ -82,12 +62,12 @@ def test_neighbours_that_approximate_search_missed_are_infinitely_far(clouds, mo
     assert np.argwhere(np.isinf(found.distances)).tolist() == [[3, 2], [3, 3]]
 
 
-def test_approximate_search_walks_along_enough_links(clouds):
+def test_approximate_search_walks_along_enough_links(clouds, exact_search):
     query, reference = clouds
     nearest(query, reference, n_neighbors=5, algorithm="approximate")
-    assert ExactSearch.n_links == 30
+    assert exact_search.n_links == 30
     nearest(query, query, n_neighbors=5, algorithm="approximate")
-    assert ExactSearch.n_links == 5
+    assert exact_search.n_links == 5
 
 
 def test_size_at_which_search_becomes_approximate(monkeypatch):

@@ -9,18 +9,8 @@ import sys
 import graphtools
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestNeighbors
 
 from scdart.pp._kernel import alpha_decay_kernel
-
-
-class ExactSearch:
-    """What pynndescent offers, without the half minute that it takes to compile."""
-
-    def __init__(self, data, n_neighbors, random_state):
-        assert data.dtype == np.float32
-        distances, indices = NearestNeighbors(n_neighbors=n_neighbors).fit(data).kneighbors(data)
-        self.neighbor_graph = indices.astype(np.int32), distances.astype(np.float32)
 
 
 @pytest.fixture
@@ -33,7 +23,7 @@ def features():
 def search(request, monkeypatch):
     if request.param == "approximate":
         monkeypatch.setattr("scdart._neighbors.MAX_EXACT", 10)
-        monkeypatch.setattr("pynndescent.NNDescent", ExactSearch)
+        request.getfixturevalue("exact_search")
 
 
 @pytest.mark.parametrize("n_neighbors", [1, 5, 12])
@@ -46,10 +36,10 @@ def test_kernel_is_graphtools_default(features, n_neighbors):
     np.testing.assert_allclose(kernel.toarray()[expected > 1e-3], expected[expected > 1e-3], rtol=1e-4)
 
 
+@pytest.mark.usefixtures("exact_search")
 def test_fewer_candidates_lose_hardly_any_affinity(features, monkeypatch):
     exact = alpha_decay_kernel(features)
     monkeypatch.setattr("scdart._neighbors.MAX_EXACT", 100)
-    monkeypatch.setattr("pynndescent.NNDescent", ExactSearch)
     approximate = alpha_decay_kernel(features)
     assert abs(approximate - approximate.T).max() == 0
     assert 0 < abs(approximate - exact).sum() < 0.01 * exact.sum()
