@@ -14,7 +14,7 @@ from ._correlation import CorrelationMethod, check_method, correlate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, Literal
 
     from numpy.typing import NDArray
 
@@ -57,10 +57,7 @@ def gene_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
     >>> gene_correlation(truth * [2, 1, -1] + 3, truth).round(3)
     array([ 1., nan, -1.])
     """
-    check_method(method)
-    inferred, true = _check_expression(predicted, truth)
-    _check_length(inferred.shape[0], "cells")
-    return _column_correlation(inferred, true, method)
+    return _correlation(predicted, truth, method, over="cells")
 
 
 @fill_in_docs
@@ -97,10 +94,7 @@ def cell_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
     >>> cell_correlation(truth**3, truth, method="spearman").round(3)
     array([1., 1.])
     """
-    check_method(method)
-    inferred, true = _check_expression(predicted, truth)
-    _check_length(inferred.shape[1], "genes")
-    return _column_correlation(inferred.T, true.T, method)
+    return _correlation(predicted, truth, method, over="genes")
 
 
 @fill_in_docs
@@ -170,12 +164,17 @@ def _check_expression(predicted: Matrix, truth: Matrix) -> tuple[Any, Any]:
     return matrices[0], matrices[1]
 
 
-def _check_length(n: int, of: str) -> None:
-    if n < 2:
-        raise ValueError(f"`predicted` and `truth` have {n} {of}: at least two are needed for a correlation.")
-
-
-def _column_correlation(a: Any, b: Any, method: CorrelationMethod) -> NDArray[np.float64]:
+def _correlation(
+    predicted: Matrix, truth: Matrix, method: CorrelationMethod, *, over: Literal["cells", "genes"]
+) -> NDArray[np.float64]:
+    check_method(method)
+    a, b = _check_expression(predicted, truth)
+    if over == "genes":
+        a, b = a.T, b.T
+    if a.shape[0] < 2:
+        raise ValueError(
+            f"`predicted` and `truth` have {a.shape[0]} {over}: at least two are needed for a correlation."
+        )
     r = np.empty(a.shape[1])
     for columns, block_a, block_b in _column_blocks(a, b):
         r[columns] = correlate(block_a, block_b, method)
