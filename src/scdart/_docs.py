@@ -56,6 +56,20 @@ show
     Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow``.
 save
     File to write the figure to.""",
+    # integrated data for examples: what the simulator knows stands for a latent space
+    "example_of_fork": """\
+>>> import scdart
+>>> mdata = scdart.datasets.simulate("bifurcating", n_cells=100, n_genes=50, n_peaks=100)
+>>> for mod in ("rna", "atac"):
+...     mdata[mod].obsm["X_scdart"] = mdata[mod].obsm["tree_factors"]""",
+    "example_with_tree": """\
+>>> import numpy as np
+>>> import scdart
+>>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=100)
+>>> stage = np.concatenate([mdata[mod].obs["pseudotime"] for mod in mdata.mod])
+>>> mdata.obsm["X_scdart"] = np.c_[stage, stage**2]  # in place of model.get_latent_representation()
+>>> scdart.tl.pseudotime(mdata, root_score="pseudotime")
+>>> scdart.tl.backbone(mdata)""",
     # metrics
     "z_of_mates": """\
 z_rna
@@ -75,6 +89,9 @@ truth
     "correlation": """\
 method
     Pearson or Spearman correlation.""",
+    "needs_scib": """\
+ModuleNotFoundError
+    If scib-metrics is not installed.""",
     "scdart_paper": """\
 References
 ----------

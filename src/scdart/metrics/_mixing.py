@@ -155,8 +155,7 @@ def modality_mixing(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int = 90) -> floa
     ------
     ValueError
         If the dimensions differ, a value is NaN or infinite, or ``k`` is out of range.
-    ModuleNotFoundError
-        If scib-metrics is not installed.
+    %(needs_scib)s
 
     References
     ----------

@@ -11,7 +11,7 @@ from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
 
-from ._canvas import LABEL, add_key, bare, figure_of, hand_back, make_axes, outlined_text, scatter
+from ._canvas import LABEL, add_key, bare, figure_of, finish, make_axes, outlined_text, scatter
 from ._colors import CONTINUOUS, color_points, is_number
 from ._latent import explain, stored_palette
 from ._points import find_points, values_of
@@ -87,13 +87,7 @@ def backbone(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=100)
-    >>> stage = np.concatenate([mdata[mod].obs["pseudotime"] for mod in mdata.mod])
-    >>> mdata.obsm["X_scdart"] = np.c_[stage, stage**2]  # in place of model.get_latent_representation()
-    >>> scdart.tl.pseudotime(mdata, root_score="pseudotime")
-    >>> scdart.tl.backbone(mdata)
+    %(example_with_tree)s
     >>> ax = scdart.pl.backbone(mdata, show=False)
     >>> ax.get_title()
     'backbone'
@@ -114,9 +108,8 @@ def backbone(
     groups = values_of(mdata, points, key)
     colors = {} if color is not None else (coloring.categories or {})
     _draw_tree(panel, tree, _nodes(points, groups), colors)
-    result = hand_back([panel], given=ax, show=show, save=save)
-    assert not isinstance(result, list)
-    return result
+    finish([panel], given=ax, show=show, save=save)
+    return panel
 
 
 @fill_in_docs
@@ -170,13 +163,7 @@ def branches(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=100)
-    >>> stage = np.concatenate([mdata[mod].obs["pseudotime"] for mod in mdata.mod])
-    >>> mdata.obsm["X_scdart"] = np.c_[stage, stage**2]  # in place of model.get_latent_representation()
-    >>> scdart.tl.pseudotime(mdata, root_score="pseudotime")
-    >>> scdart.tl.backbone(mdata)
+    %(example_with_tree)s
     >>> [ax.get_title() for ax in scdart.pl.branches(mdata, show=False)]
     ['branches', 'trajectory_0']
     """
@@ -208,8 +195,8 @@ def branches(
     add_key(axes[-1], coloring, "pseudotime")
     for panel in axes:
         bare(panel, points.axis_labels)
-    result = hand_back(axes, given=None, show=show, save=save)
-    return result if isinstance(result, list) else [result]
+    finish(axes, show=show, save=save)
+    return axes
 
 
 def _described(mdata: MuData, key: str) -> Mapping[str, Any]:

@@ -71,10 +71,20 @@ def make_axes(
     return panels[:n_panels]
 
 
-def hand_back(
-    axes: Sequence[Axes], *, given: Axes | None, show: bool | None, save: str | PathLike[str] | None
-) -> Axes | list[Axes]:
-    """Write and show the figure as asked, and return its axes: one, or a list."""
+def finish(
+    axes: Sequence[Axes], *, given: Axes | None = None, show: bool | None, save: str | PathLike[str] | None
+) -> None:
+    """Write and show the figure as asked.
+
+    Parameters
+    ----------
+    axes
+        All axes of the picture.
+    given
+        The user's axes, whose figure is the user's to show.
+    show, save
+        As the user passed them.
+    """
     for ax in axes:
         _part_labels(ax)
     if save is not None:
@@ -85,7 +95,11 @@ def hand_back(
         show = settings.autoshow and given is None
     if show:
         plt.show()
-    return axes[0] if len(axes) == 1 else list(axes)
+
+
+def one_or_all(axes: list[Axes]) -> Axes | list[Axes]:
+    """Choose what a function returns that draws one panel or several."""
+    return axes[0] if len(axes) == 1 else axes
 
 
 def figure_of(ax: Axes) -> Figure:

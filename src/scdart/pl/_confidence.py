@@ -11,7 +11,7 @@ from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
 
-from ._canvas import add_key, bare, hand_back, make_axes, plain, scatter
+from ._canvas import add_key, bare, finish, make_axes, plain, scatter
 from ._colors import CONTINUOUS, MODALITY_COLORS, color_points, is_number
 from ._points import find_points, values_of
 
@@ -69,10 +69,8 @@ def alignment_confidence(
 
     Examples
     --------
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=100, n_genes=50, n_peaks=100)
+    %(example_of_fork)s
     >>> for mod in ("rna", "atac"):
-    ...     mdata[mod].obsm["X_scdart"] = mdata[mod].obsm["tree_factors"]
     ...     mdata[mod].obs["confidence"] = 1 - mdata[mod].obs["pseudotime"]
     >>> axes = scdart.pl.alignment_confidence(mdata, key="confidence", show=False)
     >>> [ax.get_title() for ax in axes]
@@ -99,6 +97,5 @@ def alignment_confidence(
     curve.set(title="cells below", xlabel="confidence", ylabel="share of cells", xlim=(0, 1), ylim=(0, 1))
     curve.legend(frameon=False, fontsize="small", loc="upper left")
     plain(curve)
-    result = hand_back(axes, given=None, show=show, save=save)
-    assert isinstance(result, list)
-    return result
+    finish(axes, show=show, save=save)
+    return axes

@@ -11,7 +11,7 @@ from scdart._docs import fill_in_docs
 from scdart.tl import dynamic_curves
 from scdart.tl._curves import observed_values
 
-from ._canvas import hand_back, make_axes, plain, point_size
+from ._canvas import finish, make_axes, one_or_all, plain, point_size
 from ._colors import CONTINUOUS, OKABE_ITO
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def dynamic_features(
     if len(parts) == 1:
         handles = {"curve" if name == parts[0] else name: handle for name, handle in handles.items()}
     axes[0].legend(handles.values(), handles.keys(), frameon=False, fontsize="x-small", loc="best")
-    return hand_back(axes, given=ax, show=show, save=save)
+    finish(axes, given=ax, show=show, save=save)
+    return one_or_all(axes)
 
 
 def _draw_cells(
@@ -234,9 +235,8 @@ def dynamic_heatmap(
     panel.set(xlabel="pseudotime", title=f"{len(scaled)} features along {part}")
     bar = panel.figure.colorbar(image, ax=panel, shrink=0.5, aspect=18, pad=0.02, label="fit, minimum to maximum")
     bar.outline.set_visible(False)
-    result = hand_back([panel], given=ax, show=show, save=save)
-    assert not isinstance(result, list)
-    return result
+    finish([panel], given=ax, show=show, save=save)
+    return panel
 
 
 def _tested(mdata: MuData, mod: str, key: str) -> pd.DataFrame:

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scdart._checks import check_modalities, stored_counts
+from scdart._checks import check_modalities, check_option, stored_counts
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
 from scdart._neighbors import nearest
 
-from ._canvas import add_key, bare, hand_back, make_axes, plain, point_size, scatter
+from ._canvas import add_key, bare, finish, make_axes, one_or_all, plain, point_size, scatter
 from ._colors import CONTINUOUS, MISSING, OKABE_ITO, color_points
 from ._points import find_points
 
@@ -102,10 +102,7 @@ def gene_activity(
     Examples
     --------
     >>> import numpy as np, pandas as pd
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=100, n_genes=50, n_peaks=100)
-    >>> for mod in ("rna", "atac"):
-    ...     mdata[mod].obsm["X_scdart"] = mdata[mod].obsm["tree_factors"]
+    %(example_of_fork)s
     >>> truth = np.log1p(mdata["atac"].obsm["true_expression"])
     >>> predicted = pd.DataFrame(truth, mdata["atac"].obs_names, mdata["rna"].var_names)
     >>> axes = scdart.pl.gene_activity(mdata, predicted, genes="gene0", show=False)
@@ -113,8 +110,7 @@ def gene_activity(
     ['gene0, measured (RNA)', 'gene0, predicted (ATAC)']
     """
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
-    if kind not in _KINDS:
-        raise ValueError(f"kind={kind!r} is not known: use one of {list(_KINDS)}.")
+    check_option("kind", kind, _KINDS)
     rna, atac = mdata.mod[rna_mod], mdata.mod[atac_mod]
     genes = [genes] if isinstance(genes, str) else list(genes)
     measured = _measured(rna, genes, rna_layer, rna_mod)
@@ -133,7 +129,8 @@ def gene_activity(
                 bare(panel, points.axis_labels)
                 panel.set_title(f"{gene}, {what} ({mod.upper()})")
             add_key(pair[1], coloring, "log expression")
-        return hand_back(axes, given=ax, show=show, save=save)
+        finish(axes, given=ax, show=show, save=save)
+        return one_or_all(axes)
 
     if kind == "obs_names":
         shared = atac.obs_names.intersection(rna.obs_names)
@@ -149,7 +146,8 @@ def gene_activity(
         _compare(panel, reference[gene].to_numpy(float), predictions[gene].to_numpy(float), cmap, size)
         panel.set(xlabel=label, ylabel="predicted for ATAC cells")
         panel.set_title(f"{gene}, {panel.get_title()}", fontsize="medium")
-    return hand_back(axes, given=ax, show=show, save=save)
+    finish(axes, given=ax, show=show, save=save)
+    return one_or_all(axes)
 
 
 def _measured(rna: AnnData, genes: Sequence[str], layer: str | None, mod: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from scdart._docs import fill_in_docs
 
-from ._canvas import hand_back, make_axes, plain
+from ._canvas import finish, make_axes, one_or_all, plain
 from ._colors import OKABE_ITO
 
 if TYPE_CHECKING:
@@ -115,4 +115,5 @@ def history(
         panel.margins(x=0.02)
     if any(len(parts) > 1 for parts in curves.values()):
         axes[0].legend(frameon=False, fontsize="small")
-    return hand_back(axes, given=ax, show=show, save=save)
+    finish(axes, given=ax, show=show, save=save)
+    return one_or_all(axes)

@@ -16,7 +16,7 @@ from scdart._constants import ATAC, RNA
 from scdart._docs import fill_in_docs
 from scdart.pp._annotation import chromosome_key, peak_intervals, read_annotation
 
-from ._canvas import hand_back, make_axes, plain
+from ._canvas import finish, make_axes, plain
 from ._colors import OKABE_ITO
 
 if TYPE_CHECKING:
@@ -155,9 +155,8 @@ def peak_gene_links(
     panel.set_title(f"{gene}: {len(drawn)} links" + (f", {left_out} elsewhere" if left_out else ""))
     plain(panel)
     _explain(panel, drawn[value], in_prior)
-    result = hand_back([panel], given=ax, show=show, save=save)
-    assert not isinstance(result, list)
-    return result
+    finish([panel], given=ax, show=show, save=save)
+    return panel
 
 
 def _links_of(table: pd.DataFrame, gene: str, value: str) -> pd.DataFrame:

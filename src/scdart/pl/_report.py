@@ -114,10 +114,7 @@ def report(
 
     Examples
     --------
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=100, n_genes=50, n_peaks=100)
-    >>> for mod in ("rna", "atac"):
-    ...     mdata[mod].obsm["X_scdart"] = mdata[mod].obsm["tree_factors"]
+    %(example_of_fork)s
     >>> scdart.pl.report(mdata, path="report.html").stat().st_size > 1_000_000
     True
     """
