@@ -89,6 +89,17 @@ truth
     "correlation": """\
 method
     Pearson or Spearman correlation.""",
+    "kmeans_seed": """\
+random_state
+    Seed of the k-means initialisations.""",
+    "from_0_to_1": """\
+Returns
+-------
+A number between 0 and 1.""",
+    "nmi_and_ari": """\
+Returns
+-------
+NMI and ARI; 1 is perfect.""",
     "needs_scib": """\
 ModuleNotFoundError
     If scib-metrics is not installed.""",

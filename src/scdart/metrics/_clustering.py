@@ -25,6 +25,7 @@ class ClusteringAgreement(NamedTuple):
     ari: float
 
 
+@fill_in_docs
 def nmi_ari(predicted: ArrayLike, truth: ArrayLike) -> ClusteringAgreement:
     r"""Normalised mutual information and adjusted Rand index of clusters and true labels.
 
@@ -39,9 +40,7 @@ def nmi_ari(predicted: ArrayLike, truth: ArrayLike) -> ClusteringAgreement:
     truth
         True label of every cell.
 
-    Returns
-    -------
-    NMI and ARI; 1 is perfect.
+    %(nmi_and_ari)s
 
     Raises
     ------
@@ -65,6 +64,7 @@ def nmi_ari(predicted: ArrayLike, truth: ArrayLike) -> ClusteringAgreement:
     return _agreement(clusters, labels)
 
 
+@fill_in_docs
 def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int = 0) -> ClusteringAgreement:
     """NMI and ARI of true labels and k-means clusters of the latent space, as many as there are labels.
 
@@ -76,12 +76,9 @@ def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int = 0) -> 
         Latent coordinates, cells x dimensions.
     truth
         True label of every cell.
-    random_state
-        Seed of the k-means initialisations.
+    %(kmeans_seed)s
 
-    Returns
-    -------
-    NMI and ARI; 1 is perfect.
+    %(nmi_and_ari)s
 
     Raises
     ------
@@ -119,12 +116,9 @@ def cluster_consistency(
     %(z_of_mates)s
     n_clusters
         Number of clusters in each modality.
-    random_state
-        Seed of the k-means initialisations.
+    %(kmeans_seed)s
 
-    Returns
-    -------
-    NMI and ARI; 1 is perfect.
+    %(nmi_and_ari)s
 
     Raises
     ------

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._checks import Matrix
 
 
+@fill_in_docs
 def link_auprc(
     predicted: Matrix,
     truth: Matrix,
@@ -45,9 +46,7 @@ def link_auprc(
         Pairs to rank, peaks x genes, such as the gene-activity prior; any value other than 0 is a candidate. By default
         all pairs. Known links outside it are left out.
 
-    Returns
-    -------
-    A number between 0 and 1.
+    %(from_0_to_1)s
 
     Raises
     ------
@@ -108,9 +107,7 @@ def gact_error(predicted: Matrix, truth: Matrix) -> float:
     truth
         True links, peaks x genes, dense or sparse; any value other than 0 is a link.
 
-    Returns
-    -------
-    A number between 0 and 1.
+    %(from_0_to_1)s
 
     Raises
     ------

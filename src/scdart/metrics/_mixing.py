@@ -147,9 +147,7 @@ def modality_mixing(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int = 90) -> floa
     k
         Number of neighbours, the cell itself included, as in scib-metrics; at least 6 (a perplexity of 2).
 
-    Returns
-    -------
-    A number between 0 and 1.
+    %(from_0_to_1)s
 
     Raises
     ------

@@ -11,7 +11,7 @@ from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
 
-from ._canvas import LABEL, add_key, bare, figure_of, finish, make_axes, outlined_text, scatter
+from ._canvas import LABEL, add_key, draw_points, figure_of, finish, make_axes, outlined_text
 from ._colors import CONTINUOUS, color_points, is_number
 from ._latent import explain, stored_palette
 from ._points import find_points, values_of
@@ -100,9 +100,7 @@ def backbone(
     values = values_of(mdata, points, shown)
     coloring = color_points(values, palette=palette or stored_palette(mdata, shown, values, mods), cmap=cmap)
     (panel,) = make_axes(1, 1, ax, size=(5.2, 4.6))
-    scatter(panel, points.xy, coloring, size=size, random_state=random_state)
-    bare(panel, points.axis_labels)
-    panel.set_title(shown)
+    draw_points(panel, points, coloring, shown, size=size, random_state=random_state)
     if color is not None:
         explain(panel, points.xy, values, coloring, "right margin")
     groups = values_of(mdata, points, key)
@@ -177,24 +175,20 @@ def branches(
     axes = make_axes(1 + len(names), min(ncols, 1 + len(names)), None)
     branch = values_of(mdata, points, f"{key}_branch")
     coloring = color_points(branch, palette=palette)
-    scatter(axes[0], points.xy, coloring, size=size, random_state=random_state)
-    axes[0].set_title("branches")
+    draw_points(axes[0], points, coloring, "branches", size=size, random_state=random_state)
     add_key(axes[0], coloring)
     shown = [order[name].iloc[points.cells].reset_index(drop=True) for name in names]
     finite = np.concatenate([value[np.isfinite(value)] for value in shown])
     ends = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
     for panel, name, value in zip(axes[1:], names, shown, strict=True):
         coloring = color_points(value, cmap=cmap, vmin=ends[0], vmax=ends[1])
-        scatter(panel, points.xy, coloring, size=size, random_state=random_state)
-        panel.set_title(name)
+        draw_points(panel, points, coloring, name, size=size, random_state=random_state)
         groups = [str(group) for group in tree["trajectories"].get(name, [])]
         path = " → ".join(groups)
         if len(path) > _MAX_PATH:
             path = f"{groups[0]} → … → {groups[-1]}"
         panel.text(0.5, 1.0, path, transform=panel.transAxes, ha="center", va="top", fontsize="small")
     add_key(axes[-1], coloring, "pseudotime")
-    for panel in axes:
-        bare(panel, points.axis_labels)
     finish(axes, show=show, save=save)
     return axes
 

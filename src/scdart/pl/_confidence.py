@@ -11,7 +11,7 @@ from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
 
-from ._canvas import add_key, bare, finish, make_axes, plain, scatter
+from ._canvas import add_key, draw_points, finish, make_axes, plain
 from ._colors import CONTINUOUS, MODALITY_COLORS, color_points, is_number
 from ._points import find_points, values_of
 
@@ -87,9 +87,7 @@ def alignment_confidence(
     *maps, curve = axes
     for panel, (role, mod) in zip(maps, mods.items(), strict=True):
         chosen = points.rows[mod] >= 0
-        scatter(panel, points.xy, coloring, chosen, size=size, random_state=random_state)
-        bare(panel, points.axis_labels)
-        panel.set_title(mod.upper())
+        draw_points(panel, points, coloring, mod.upper(), chosen=chosen, size=size, random_state=random_state)
         own = pd.Series(values.to_numpy(dtype=float, na_value=np.nan)[chosen]).dropna()
         if len(own):
             curve.ecdf(own, color=MODALITY_COLORS[role], label=f"{mod.upper()}, median {own.median():.2f}", linewidth=2)

@@ -13,7 +13,7 @@ from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
 from scdart._neighbors import nearest
 
-from ._canvas import add_key, bare, finish, make_axes, one_or_all, plain, point_size, scatter
+from ._canvas import add_key, draw_points, finish, make_axes, one_or_all, plain, point_size
 from ._colors import CONTINUOUS, MISSING, OKABE_ITO, color_points
 from ._points import find_points
 
@@ -125,9 +125,8 @@ def gene_activity(
             ):
                 by_point = values[gene].reset_index(drop=True).reindex(points.rows[mod])
                 coloring = color_points(by_point, cmap=cmap, vmin=low, vmax=top if top > low else low + 1)
-                scatter(panel, points.xy, coloring, points.rows[mod] >= 0, size=size, random_state=random_state)
-                bare(panel, points.axis_labels)
-                panel.set_title(f"{gene}, {what} ({mod.upper()})")
+                title, chosen = f"{gene}, {what} ({mod.upper()})", points.rows[mod] >= 0
+                draw_points(panel, points, coloring, title, chosen=chosen, size=size, random_state=random_state)
             add_key(pair[1], coloring, "log expression")
         finish(axes, given=ax, show=show, save=save)
         return one_or_all(axes)

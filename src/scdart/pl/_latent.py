@@ -8,7 +8,7 @@ from scdart._checks import check_modalities, check_option
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
 
-from ._canvas import add_key, bare, finish, make_axes, name_groups, one_or_all, scatter
+from ._canvas import add_key, draw_points, finish, make_axes, name_groups, one_or_all
 from ._colors import BOTH, CONTINUOUS, MODALITY_COLORS, OKABE_ITO, color_points, is_number
 from ._points import find_points, values_of
 
@@ -135,9 +135,9 @@ def latent(
     for heading, value, coloring in zip(titles, values, colorings, strict=True):
         for side, chosen in sides.items():
             panel = next(panels)
-            scatter(panel, points.xy, coloring, chosen, size=size, random_state=random_state)
-            bare(panel, points.axis_labels)
-            panel.set_title(f"{heading}{side}")
+            draw_points(
+                panel, points, coloring, f"{heading}{side}", chosen=chosen, size=size, random_state=random_state
+            )
             explain(panel, points.xy, value, coloring, legend_loc, margin=side == list(sides)[-1])
     finish(axes, given=ax, show=show, save=save)
     return one_or_all(axes)
