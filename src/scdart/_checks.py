@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from anndata import AnnData
     from mudata import MuData
@@ -23,6 +23,12 @@ def check_modalities(mdata: MuData, **mods: str) -> None:
             raise KeyError(f"{argument}={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
     if len(set(mods.values())) < len(mods):
         raise ValueError(f"{' and '.join(mods)} are both {next(iter(mods.values()))!r}: name two modalities.")
+
+
+def check_option(argument: str, value: object, options: Collection[object]) -> None:
+    """Raise unless an argument has one of the values that are known."""
+    if value not in options:
+        raise ValueError(f"{argument}={value!r} is not known: use one of {list(options)}.")
 
 
 def check_writable(mdata: MuData, *, copy: bool) -> None:

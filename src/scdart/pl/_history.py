@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from scdart._docs import fill_in_docs
 from scdart.module import LOSS_TERMS
 
-from ._canvas import hand_back, make_axes, plain
+from ._canvas import finish, make_axes, one_or_all, plain
 from ._colors import OKABE_ITO
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def loss_curves(model: SCDART) -> dict[str, dict[str, pd.Series]]:
     return curves
 
 
+@fill_in_docs
 def history(
     model: SCDART,
     *,
@@ -65,14 +67,8 @@ def history(
     terms
         Which terms to draw, in this order: ``"total"`` (the weighted sum that is minimised), or names of
         :data:`scdart.module.LOSS_TERMS`, each before its weight is applied. By default all that the model has.
-    ncols
-        Panels in a row.
-    ax
-        Axes to draw a single term on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(ncols)s
+    %(ax_show_save)s
 
     Returns
     -------
@@ -110,4 +106,5 @@ def history(
         panel.margins(x=0.02)
     if any(len(parts) > 1 for parts in curves.values()):
         axes[0].legend(frameon=False, fontsize="small")
-    return hand_back(axes, given=ax, show=show, save=save)
+    finish(axes, given=ax, show=show, save=save)
+    return one_or_all(axes)

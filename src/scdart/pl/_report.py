@@ -14,6 +14,7 @@ import pandas as pd
 from scdart._anchor_slots import confidence_slot
 from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
 
 from ._colors import is_number
 from ._diagnostics import Inputs, diagnose
@@ -51,6 +52,7 @@ _CONFIG: Final = {
 }
 
 
+@fill_in_docs
 def report(
     mdata: MuData,
     model: SCDART | None = None,
@@ -83,8 +85,7 @@ def report(
         What the cells can be coloured by, as in :func:`scdart.pl.latent`. By default the modality, every label of 2 to
         60 categories in ``mdata.obs`` or the modalities' ``obs``, and numbers that are named after pseudotime or
         confidence.
-    basis
-        See :func:`scdart.pl.latent`.
+    %(basis)s
     use_rep
         Slot of ``obsm`` with the latent space; of both modalities, or computed by the model if they do not have it.
     title
@@ -113,10 +114,7 @@ def report(
 
     Examples
     --------
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=100, n_genes=50, n_peaks=100)
-    >>> for mod in ("rna", "atac"):
-    ...     mdata[mod].obsm["X_scdart"] = mdata[mod].obsm["tree_factors"]
+    %(example_of_fork)s
     >>> scdart.pl.report(mdata, path="report.html").stat().st_size > 1_000_000
     True
     """

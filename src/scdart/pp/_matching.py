@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.metrics import pairwise_distances_chunked
-from sklearn.neighbors import NearestNeighbors
+
+from scdart._neighbors import nearest
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
+
     from ._anchor_settings import AnchorSettings
 
 #: MiB of distances that are held at a time.
@@ -43,13 +45,9 @@ def soft_neighbors(
     candidates = np.arange(len(reference)) if candidates is None else candidates
     n_neighbors = min(settings.n_neighbors, len(candidates))
     # Trees are slower than comparing all: cells of a type are about equally far from each other.
-    search = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(reference[candidates])
-    distances, indices = search.kneighbors(query)
-    bandwidth = np.maximum(settings.bandwidth * distances[:, [-1]], np.finfo(np.float32).tiny)
-    weights = np.exp(-0.5 * (distances / bandwidth) ** 2)
-    weights /= weights.sum(axis=1, keepdims=True)
-    starts = np.arange(0, weights.size + 1, n_neighbors)
-    return sp.csr_matrix((weights.ravel(), candidates[indices].ravel(), starts), shape=(len(query), len(reference)))
+    found = nearest(query, reference[candidates], n_neighbors=n_neighbors)
+    found = found._replace(indices=candidates[found.indices])
+    return found.weights(lambda relative: np.exp(-0.5 * (relative / settings.bandwidth) ** 2), len(reference))
 
 
 def counterpart_confidence(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import dijkstra
-from sklearn.neighbors import NearestNeighbors
+
+from scdart._neighbors import nearest
 
 if TYPE_CHECKING:
     from ._anchor_settings import AnchorSettings
@@ -43,12 +44,9 @@ def knn_graph(own: np.ndarray, n_neighbors: int) -> sp.csr_matrix:
     n_neighbors
         Cells that a cell is linked to; all others where there are fewer.
     """
-    # Trees are no faster in tens of dimensions.
-    search = NearestNeighbors(n_neighbors=min(n_neighbors, len(own) - 1), algorithm="brute").fit(own)
-    graph = search.kneighbors_graph(mode="distance")
+    found = nearest(own, n_neighbors=min(n_neighbors, len(own) - 1))
     # A sparse matrix would forget the link between cells that coincide.
-    graph.data = np.maximum(graph.data, np.finfo(np.float32).tiny)
-    return graph
+    return found.to_csr(np.maximum(found.distances, np.finfo(np.float32).tiny), len(own))
 
 
 def relative_positions(
