@@ -25,7 +25,7 @@ from scdart.tl import scdart
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 
 @pytest.fixture(scope="module")
