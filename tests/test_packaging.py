@@ -79,3 +79,10 @@ def test_what_is_imported_is_declared(folder, extras):
 def test_what_is_declared_is_imported():
     unused = (declared(*USERS) - imported("src")) | (declared("test") - declared(*USERS) - imported("tests"))
     assert unused == NOT_IMPORTED.keys()
+
+
+def test_no_message_takes_the_package_for_published():
+    """What it names can be installed: until there is a release, an index has no scdart."""
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    wrong = re.compile(r"pip install [^`\n&]*\bscdart\b")
+    assert [str(file) for file in files if wrong.search(file.read_text(encoding="utf-8"))] == []
