@@ -1,4 +1,4 @@
-"""What is declared is what is used: dependencies against imports."""
+"""What is declared is what is used, and what README says holds where a package index shows it."""
 
 from __future__ import annotations
 
@@ -86,3 +86,19 @@ def test_no_message_takes_the_package_for_published():
     files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
     wrong = re.compile(r"pip install [^`\n&]*\bscdart\b")
     assert [str(file) for file in files if wrong.search(file.read_text(encoding="utf-8"))] == []
+
+
+def test_readme_refers_to_what_exists_by_whole_addresses():
+    """A package index shows README by itself; here each address is that of a file."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    site, source = PROJECT["urls"]["Documentation"], PROJECT["urls"]["Source"]
+    raw = source.replace("//github.com", "//raw.githubusercontent.com")
+    places = {f"{site}tutorials/": "tutorials/", site: "docs/", f"{source}/blob/main/": "", f"{raw}/main/": ""}
+    addresses = re.findall(r"\]\(([^)]+)\)", readme)
+    assert [address for address in addresses if not address.startswith("https://")] == []
+    files = []
+    for address in addresses:
+        if place := next(filter(address.startswith, places), None):
+            files.append(places[place] + address.removeprefix(place).replace(".html", ".md"))
+    assert {"docs/_static/demo.png", "docs/faq.md", "tutorials/index.md", "CITATION.cff"} <= set(files)
+    assert [file for file in files if not (ROOT / file).is_file()] == []
