@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import doctest
-import importlib
 import inspect
-import pkgutil
+import runpy
 import subprocess
 import sys
 import warnings
@@ -16,18 +15,8 @@ import pytest
 import scdart
 from scdart._docs import TEXTS, fill_in_docs
 
-
-class OutputChecker(doctest.OutputChecker):
-    """An example that states no result may print: training shows its progress."""
-
-    def check_output(self, want: str, got: str, optionflags: int) -> bool:
-        return not want or super().check_output(want, got, optionflags)
-
-
-def examples() -> list[doctest.DocTest]:
-    finder = doctest.DocTestFinder()
-    modules = [importlib.import_module(info.name) for info in pkgutil.walk_packages(scdart.__path__, "scdart.")]
-    return [test for module in modules for test in finder.find(module) if test.examples]
+#: What continuous integration runs where nothing but the package is installed.
+RUNNER = runpy.run_path(str(Path(__file__).resolve().parents[1] / ".ci" / "examples.py"))
 
 
 def public_objects() -> dict[str, object]:
@@ -35,16 +24,18 @@ def public_objects() -> dict[str, object]:
     return {f"{package.__name__}.{name}": getattr(package, name) for package in subpackages for name in package.__all__}
 
 
-@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+@pytest.mark.parametrize("example", RUNNER["examples"]("scdart"), ids=lambda example: example.name)
 def test_example_runs(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    runner = doctest.DocTestRunner(OutputChecker(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    report: list[str] = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        runner.run(example, out=report.append)
-    if report:
-        pytest.fail("".join(report), pytrace=False)
+        warnings.simplefilter("ignore", UserWarning)
+        if report := RUNNER["failures"](example):
+            pytest.fail(report, pytrace=False)
+
+
+def test_example_that_is_wrong_fails():
+    wrong = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "sum", None, 0)
+    assert "Expected:\n    3\nGot:\n    2\n" in RUNNER["failures"](wrong)
 
 
 def test_every_public_name_is_documented():

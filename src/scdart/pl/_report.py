@@ -106,7 +106,7 @@ def report(
     FileNotFoundError
         If the folder does not exist.
     ImportError
-        If plotly or jinja2 is not installed, which ``pip install "scdart[report]"`` brings.
+        If jinja2 or plotly is not installed: ``pip install jinja2 plotly``.
     KeyError
         If there is no latent space, modality, or value to colour by.
     ValueError
@@ -184,7 +184,7 @@ def _optional(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f'A report needs {name.split(".")[0]}: `pip install "scdart[report]"` brings it.') from error
+        raise ImportError(f"A report needs {name.split('.')[0]}: `pip install jinja2 plotly`.") from error
 
 
 def _embed(figure: Any, name: str, *, buttons: bool) -> str:
