@@ -79,7 +79,7 @@ def power(seeds: int) -> pd.DataFrame:
         found = []
         for seed in range(seeds):
             mdata = simulated(seed, tree="bifurcating", n_cells=500, n_genes=400, n_peaks=800, static_genes=0.5)
-            table = features_of(mdata, mod, pseudotime="pseudotime", family=family)
+            table = features_of(mdata, mod, pseudotime_key="pseudotime", family=family)
             found.append((table, mdata[mod].var["dynamic"]))
         what = "genes" if mod == "rna" else "peaks"
         rows.append({"features": f"{what} of a simulated tree", "family": family} | _rates(found))
@@ -191,7 +191,7 @@ def _layer(cell_type: pd.Series) -> pd.Series:
 def integrated(dataset: DataSet, seed: int) -> tuple[dict[str, AnnData], MuData]:
     """The truth, and all cells with the latent space that is learned without it."""
     problem = dataset.problem(seed)
-    tl.scdart(problem.train, random_state=seed, train_kwargs={"enable_progress_bar": False, "accelerator": "cpu"})
+    tl.integrate(problem.train, random_state=seed, train_kwargs={"enable_progress_bar": False, "accelerator": "cpu"})
     return problem.truth, problem.train
 
 

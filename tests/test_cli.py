@@ -15,12 +15,11 @@ import pytest
 from matplotlib.image import imread
 from typer.testing import CliRunner
 
-from scdart import _demo, metrics
+from scdart import _demo, metrics, tl
 from scdart.cli import app
 from scdart.datasets import simulate
 from scdart.model import PRESETS, SCDART
 from scdart.pp import diffusion_coordinates
-from scdart.tl import scdart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +63,9 @@ def test_integrate_writes_what_the_function_does(paired_file, tmp_path):
     result = integrate(paired_file, tmp_path / "out.h5mu", "--n-latent", 3, "--t", 2, "--t", 4, "--seed", 5)
     assert result.exit_code == 0, result.output
     written, expected = mudata.read_h5mu(tmp_path / "out.h5mu"), mudata.read_h5mu(paired_file)
-    scdart(expected, n_latent=3, t=(2, 4), random_state=5, max_epochs=1, train_kwargs={"enable_progress_bar": False})
+    tl.integrate(
+        expected, n_latent=3, t=(2, 4), random_state=5, max_epochs=1, train_kwargs={"enable_progress_bar": False}
+    )
     np.testing.assert_array_equal(written.obsm["X_scdart"], expected.obsm["X_scdart"])
     for mod in ("rna", "atac"):
         np.testing.assert_array_equal(written[mod].obsm["X_scdart"], expected[mod].obsm["X_scdart"])

@@ -121,7 +121,7 @@ def test_colors_roots_groups_labels_and_curves_read_the_same_values(mdata, key):
 def test_curves_and_colors_read_the_same_pseudotime(mdata):
     mdata["rna"].obs["time"] = 0.0  # with which there could be no curve
     mdata.obs["time"] = np.arange(mdata.n_obs) / mdata.n_obs
-    tl.dynamic_features(mdata, pseudotime="time", df=2, min_cells=3, family="poisson")
+    tl.dynamic_features(mdata, pseudotime_key="time", df=2, min_cells=3, family="poisson")
     tested = mdata["rna"].uns["dynamic_features"].query("status == 'tested'").index
     curves = tl.dynamic_curves(mdata, tested[0])
     own = obs_column(mdata, "time", "key", mod="rna")

@@ -91,7 +91,7 @@ method
     Pearson or Spearman correlation.""",
     "kmeans_seed": """\
 random_state
-    Seed of the k-means initialisations.""",
+    Seed of the k-means initialisations; ``None`` takes ``scvi.settings.seed``, or 0 where there is none.""",
     "from_0_to_1": """\
 Returns
 -------

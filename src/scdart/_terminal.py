@@ -78,7 +78,7 @@ class Stages(logging.Handler):
         self.seconds: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the attributes that :func:`scdart.tl.scdart` gives to its records."""
+        """Keep the attributes that :func:`scdart.tl.integrate` gives to its records."""
         if "stage" in vars(record):
             self.seconds[vars(record)["stage"]] = vars(record)["seconds"]
 

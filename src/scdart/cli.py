@@ -127,7 +127,7 @@ def integrate(
                 raise KeyError(f"mdata[{mod!r}].obs has no column {label_key!r} (--label-key).")
         from scdart import tl
 
-        tl.scdart(
+        tl.integrate(
             mdata,
             annotation,
             n_latent=n_latent,

@@ -75,7 +75,7 @@ def test_reads_no_more_rows_than_a_chunk_at_a_time(path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["sparse"], indirect=True)
-@pytest.mark.parametrize("prepare", [pp.diffusion_coordinates, pp.anchors, tl.scdart])
+@pytest.mark.parametrize("prepare", [pp.diffusion_coordinates, pp.anchors, tl.integrate])
 def test_preparation_says_that_it_needs_counts_in_memory(path, prepare):
     with pytest.raises(ValueError, match=r"mod\['rna'\]\.X is on disk.*before the data are written"):
         prepare(mudata.read_h5mu(path, backed="r"))

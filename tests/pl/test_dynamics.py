@@ -18,7 +18,7 @@ def tested(simulated):
     mdata["rna"].obs["time"] = time
     mdata["rna"].layers["made"] = mdata["rna"].X.toarray()
     mdata["rna"].layers["made"][:, :4] = rng.poisson(rates)
-    mdata["rna"].obsm["order"] = pd.DataFrame(
+    mdata["rna"].obsm["made_order"] = pd.DataFrame(
         {
             "left": np.where(np.arange(80) % 2, time, np.nan),
             "right": np.where(np.arange(80) % 2, np.nan, time),
@@ -26,8 +26,8 @@ def tested(simulated):
         index=mdata["rna"].obs_names,
     )
     common = {"layer": "made", "features": ["gene0", "gene1", "gene2", "gene3"], "size_factors": None, "family": "nb"}
-    tl.dynamic_features(mdata, pseudotime="time", **common)
-    tl.dynamic_features(mdata, trajectory=["left", "right"], backbone="order", df=2, key_added="two", **common)
+    tl.dynamic_features(mdata, pseudotime_key="time", **common)
+    tl.dynamic_features(mdata, trajectory=["left", "right"], backbone_key="made", df=2, key_added="two", **common)
     return mdata
 
 
@@ -75,7 +75,7 @@ def test_an_outlier_does_not_flatten_the_curve(tested):
 def test_cells_that_are_0_or_1_are_spread(tested):
     mdata = tested.copy()
     mdata["rna"].layers["made"][:, 4] = np.arange(80) < 40
-    tl.dynamic_features(mdata, pseudotime="time", layer="made", features=["gene4"], family="binomial")
+    tl.dynamic_features(mdata, pseudotime_key="time", layer="made", features=["gene4"], family="binomial")
     ax = pl.dynamic_features(mdata, "gene4", show=False)
     cells = max(ax.collections, key=lambda collection: len(collection.get_offsets())).get_offsets()[:, 1]
     assert np.sum(np.abs(cells) <= 0.04) == np.sum(np.abs(cells - 1) <= 0.04) == 40
@@ -106,7 +106,7 @@ def test_a_feature_is_drawn_along_the_trajectories_on_which_it_was_tested(tested
     on_right = np.arange(80) % 2 == 0
     mdata["rna"].layers["made"][:, 5] = 0
     mdata["rna"].layers["made"][~on_right, 5] = np.random.default_rng(1).poisson(1 + 9 * np.linspace(0, 1, 40))
-    options = {"layer": "made", "size_factors": None, "family": "nb", "df": 2, "backbone": "order"}
+    options = {"layer": "made", "size_factors": None, "family": "nb", "df": 2, "backbone_key": "made"}
     tl.dynamic_features(mdata, trajectory=["left", "right"], features=["gene5", "gene0"], key_added="part", **options)
     table = mdata["rna"].uns["part"].set_index("trajectory", append=True)
     assert table.loc[("gene5", "right"), "status"] == "all zero"
@@ -125,7 +125,7 @@ def test_a_feature_is_drawn_along_the_trajectories_on_which_it_was_tested(tested
 
 def test_branches_are_compared_by_feature_not_in_a_heat_map(tested):
     mdata = tested.copy()
-    options = {"layer": "made", "size_factors": None, "family": "nb", "df": 2, "backbone": "order"}
+    options = {"layer": "made", "size_factors": None, "family": "nb", "df": 2, "backbone_key": "made"}
     tl.dynamic_features(mdata, between=("left", "right"), features=["gene0"], **options)
     ax = pl.dynamic_features(mdata, "gene0", key="branch_features", show=False)
     assert set(lines(ax)) == {"left", "right", "null"}

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from scdart.datasets import simulate
 from scdart.model import PRESETS, SCDART
-from scdart.tl import scdart
+from scdart.tl import integrate
 
 QUIET = {"enable_progress_bar": False, "accelerator": "cpu"}
 QUICK = {"max_epochs": 1, "train_kwargs": QUIET}
@@ -59,7 +59,7 @@ def renamed(mdata: MuData, **names: str) -> MuData:
 
 def test_writes_the_documented_slots_and_nothing_else(mdata):
     before = contents(mdata)
-    assert scdart(mdata, n_latent=3, **QUICK) is None
+    assert integrate(mdata, n_latent=3, **QUICK) is None
     assert mdata.obsm["X_scdart"].shape == (110, 3)
     for mod, n_cells in (("rna", 60), ("atac", 50)):
         assert mdata[mod].obsm["X_scdart"].shape == (n_cells, 3)
@@ -92,7 +92,7 @@ def test_is_the_same_as_its_steps(mdata):
     import scdart as package
 
     steps = mdata.copy()
-    scdart(mdata, random_state=3, **QUICK)
+    integrate(mdata, random_state=3, **QUICK)
     scvi.settings.seed = 3
     package.pp.diffusion_coordinates(steps)
     package.pp.anchors(steps)
@@ -104,22 +104,22 @@ def test_is_the_same_as_its_steps(mdata):
 
 def test_copy_leaves_the_original_alone(mdata):
     before = contents(mdata)
-    result = scdart(mdata, copy=True, **QUICK)
+    result = integrate(mdata, copy=True, **QUICK)
     assert not changed(before, contents(mdata))
-    scdart(mdata, **QUICK)
+    integrate(mdata, **QUICK)
     np.testing.assert_array_equal(result.obsm["X_scdart"], mdata.obsm["X_scdart"])
 
 
 def test_a_view_can_only_be_copied(mdata):
     view = mdata[mdata.obs_names[5:]]
     with pytest.raises(ValueError, match="is a view"):
-        scdart(view, **QUICK)
+        integrate(view, **QUICK)
     assert view.is_view
-    assert scdart(view, copy=True, **QUICK).obsm["X_scdart"].shape[0] == 105
+    assert integrate(view, copy=True, **QUICK).obsm["X_scdart"].shape[0] == 105
 
 
 def test_key_added(mdata):
-    scdart(mdata, key_added="X_joint", **QUICK)
+    integrate(mdata, key_added="X_joint", **QUICK)
     for data in (mdata, mdata["rna"], mdata["atac"]):
         assert "X_joint" in data.obsm
         assert "X_scdart" not in data.obsm
@@ -130,7 +130,7 @@ def test_modalities_of_any_name_and_layers(mdata):
         mdata[mod].layers["raw counts"] = mdata[mod].X
         mdata[mod].X = sparse.csr_matrix(np.full(mdata[mod].shape, np.nan, dtype=np.float32))
     other = renamed(mdata, rna="GEX counts", atac="chromatin/peaks")
-    scdart(
+    integrate(
         other,
         rna_mod="GEX counts",
         atac_mod="chromatin/peaks",
@@ -143,7 +143,7 @@ def test_modalities_of_any_name_and_layers(mdata):
 
 
 def test_paper_preset(mdata):
-    scdart(mdata, preset="paper", **QUICK)
+    integrate(mdata, preset="paper", **QUICK)
     assert mdata.uns["scdart"]["preset"] == "paper"
     np.testing.assert_array_equal(mdata.uns["scdart"]["t"], (30, 50, 70))
     assert mdata["rna"].uns["diffusion_coordinates"]["potential"]
@@ -153,30 +153,30 @@ def test_paper_preset(mdata):
 
 
 def test_what_is_prepared_is_used_and_what_does_not_fit_is_replaced(mdata):
-    scdart(mdata, t=(2, 4), **QUICK)
+    integrate(mdata, t=(2, 4), **QUICK)
     before = contents(mdata)
-    scdart(mdata, t=(2, 4), **QUICK)
+    integrate(mdata, t=(2, 4), **QUICK)
     results = {".uns.scdart", ".obsm.X_scdart", "rna.obsm.X_scdart", "atac.obsm.X_scdart"}
     assert changed(before, contents(mdata)) == results
 
     coordinates = mdata["rna"].obsm["X_diffusion_coordinates"]
-    scdart(mdata, t=[3], **QUICK)
+    integrate(mdata, t=[3], **QUICK)
     assert mdata["rna"].obsm["X_diffusion_coordinates"].shape[1] != coordinates.shape[1]
-    scdart(mdata, t=[3, 3, 2], **QUICK)
+    integrate(mdata, t=[3, 3, 2], **QUICK)
     assert list(mdata["rna"].uns["diffusion_coordinates"]["repeats"]) == [2, 1]
-    scdart(mdata, t=[3], preset="paper", **QUICK)
+    integrate(mdata, t=[3], preset="paper", **QUICK)
     assert mdata["rna"].uns["diffusion_coordinates"]["potential"]
 
 
 def test_what_is_prepared_can_stay_on_disk(mdata, tmp_path):
-    scdart(mdata, random_state=0, **QUICK)
+    integrate(mdata, random_state=0, **QUICK)
     mdata.write(tmp_path / "prepared.h5mu")
     backed = mudata.read_h5mu(tmp_path / "prepared.h5mu", backed="r")
-    scdart(backed, random_state=0, key_added="X_again", **QUICK)
+    integrate(backed, random_state=0, key_added="X_again", **QUICK)
     assert backed["atac"].isbacked
     np.testing.assert_allclose(backed.obsm["X_again"], mdata.obsm["X_scdart"], rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match=r"rna.*on disk.*before the data are written"):
-        scdart(backed, t=[3], **QUICK)
+        integrate(backed, t=[3], **QUICK)
 
 
 def test_annotation_makes_the_prior_and_anchors_of_it():
@@ -184,15 +184,15 @@ def test_annotation_makes_the_prior_and_anchors_of_it():
     annotation = genomic["rna"].var.assign(gene_name=genomic["rna"].var_names)
     prior = genomic["atac"].varm["gene_activity"].copy()
     del genomic["atac"].varm["gene_activity"], genomic["atac"].uns["gene_activity"]
-    scdart(genomic, annotation, **QUICK)
+    integrate(genomic, annotation, **QUICK)
     assert (genomic["atac"].varm["gene_activity"] != prior).nnz == 0
 
     inferred = genomic.obsp["anchors"]
-    scdart(genomic, annotation, **QUICK)
+    integrate(genomic, annotation, **QUICK)
     assert genomic.obsp["anchors"] is not inferred
     genomic.uns["anchors"] = {**genomic.uns["anchors"], "n_pairs": 5}
     known = genomic.obsp["anchors"]
-    scdart(genomic, annotation, **QUICK)
+    integrate(genomic, annotation, **QUICK)
     assert genomic.obsp["anchors"] is known
     assert genomic.uns["scdart"]["anchors"] == "given"
 
@@ -201,8 +201,8 @@ def test_groups_reach_the_model(mdata):
     for mod in ("rna", "atac"):
         root = mdata[mod].obs["pseudotime"] < 0.2
         mdata[mod].obs["root"] = pd.Series(np.where(root, "root", None), index=mdata[mod].obs_names, dtype=object)
-    without = scdart(mdata, copy=True, **QUICK).obsm["X_scdart"]
-    with_groups = scdart(mdata, copy=True, groups_key="root", **QUICK).obsm["X_scdart"]
+    without = integrate(mdata, copy=True, **QUICK).obsm["X_scdart"]
+    with_groups = integrate(mdata, copy=True, groups_key="root", **QUICK).obsm["X_scdart"]
     assert not np.allclose(without, with_groups)
 
 
@@ -212,17 +212,17 @@ def test_seeds_are_as_they_were(mdata, seed):
     np.random.seed(11)  # noqa: NPY002  the stream that scvi-tools seeds is the old one
     torch.manual_seed(11)
     expected = np.random.RandomState(11).random(), torch.rand(1, generator=torch.Generator().manual_seed(11))
-    first = scdart(mdata, copy=True, **QUICK).obsm["X_scdart"]
+    first = integrate(mdata, copy=True, **QUICK).obsm["X_scdart"]
     assert scvi.settings.seed == seed
     assert (np.random.random(), torch.rand(1)) == expected  # noqa: NPY002
-    np.testing.assert_array_equal(first, scdart(mdata, copy=True, **QUICK).obsm["X_scdart"])
-    assert not np.allclose(first, scdart(mdata, copy=True, random_state=1, **QUICK).obsm["X_scdart"])
+    np.testing.assert_array_equal(first, integrate(mdata, copy=True, **QUICK).obsm["X_scdart"])
+    assert not np.allclose(first, integrate(mdata, copy=True, random_state=1, **QUICK).obsm["X_scdart"])
 
 
 def test_without_random_state_the_seed_of_scvi_tools_counts(mdata):
     scvi.settings.seed = 5
-    first = scdart(mdata, copy=True, random_state=None, **QUICK).obsm["X_scdart"]
-    np.testing.assert_array_equal(first, scdart(mdata, copy=True, random_state=5, **QUICK).obsm["X_scdart"])
+    first = integrate(mdata, copy=True, random_state=None, **QUICK).obsm["X_scdart"]
+    np.testing.assert_array_equal(first, integrate(mdata, copy=True, random_state=5, **QUICK).obsm["X_scdart"])
 
 
 def without_prior(mdata):
@@ -259,14 +259,14 @@ def test_bad_input_leaves_the_object_as_it_was(mdata, spoil, options, error, mat
     before, counts = contents(mdata), {mod: mdata[mod].X.copy() for mod in mdata.mod}
     scvi.settings.seed = None
     with pytest.raises(error, match=match):
-        scdart(mdata, **{**QUICK, **options})
+        integrate(mdata, **{**QUICK, **options})
     assert not changed(before, contents(mdata))
     assert all((counts[mod] != mdata[mod].X).nnz == 0 for mod in counts)
     assert scvi.settings.seed is None
 
 
 def test_interrupted_training_leaves_earlier_results_as_they_were(mdata, monkeypatch):
-    scdart(mdata, **QUICK)
+    integrate(mdata, **QUICK)
     before = contents(mdata)
 
     def interrupt(*_, **__):
@@ -274,35 +274,35 @@ def test_interrupted_training_leaves_earlier_results_as_they_were(mdata, monkeyp
 
     monkeypatch.setattr(SCDART, "get_latent_representation", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        scdart(mdata, t=(2, 4), **QUICK)
+        integrate(mdata, t=(2, 4), **QUICK)
     assert not changed(before, contents(mdata))
 
 
 def test_a_model_of_the_user_still_works(mdata):
-    scdart(mdata, **QUICK)
+    integrate(mdata, **QUICK)
     SCDART.setup_mudata(mdata)
     model = SCDART(mdata)
     model.train(max_epochs=1, **QUIET)
     latent = model.get_latent_representation()
-    scdart(mdata, **QUICK)
+    integrate(mdata, **QUICK)
     np.testing.assert_array_equal(model.get_latent_representation(mdata), latent)
 
 
 def test_seconds_of_the_stages_are_logged(mdata, caplog):
     with caplog.at_level(logging.INFO, logger="scdart"):
-        scdart(mdata, **QUICK)
+        integrate(mdata, **QUICK)
     stages = {vars(record)["stage"]: vars(record)["seconds"] for record in caplog.records if "stage" in vars(record)}
     assert list(stages) == ["diffusion coordinates", "anchors", "training"]
     assert all(seconds > 0 for seconds in stages.values())
 
 
 def test_result_can_be_saved_and_goes_to_scanpy(mdata, tmp_path):
-    scdart(mdata, **QUICK)
+    integrate(mdata, **QUICK)
     mdata.write(tmp_path / "integrated.h5mu")
     read = mudata.read_h5mu(tmp_path / "integrated.h5mu")
     np.testing.assert_array_equal(read.obsm["X_scdart"], mdata.obsm["X_scdart"])
     prepared = {key: id(read.obsp[key]) for key in read.obsp}
-    scdart(read, **QUICK)
+    integrate(read, **QUICK)
     assert id(read.obsp["anchors"]) == prepared["anchors"]
     np.testing.assert_array_equal(read.obsm["X_scdart"], mdata.obsm["X_scdart"])
     sc.pp.neighbors(read, use_rep="X_scdart")

@@ -244,7 +244,7 @@ def with_isolated_root(mdata):
 @pytest.mark.parametrize(
     ("spoil", "options", "error", "match"),
     [
-        (without_latent, {"root": "cell0"}, KeyError, r"mdata.obsm\['X_scdart'\] does not exist.*scdart.tl.scdart"),
+        (without_latent, {"root": "cell0"}, KeyError, r"mdata.obsm\['X_scdart'\] does not exist.*scdart.tl.integrate"),
         (with_nan, {"root": "cell0"}, ValueError, "NaN or infinite for 1 cells"),
         (with_collapsed_space, {"root": "cell0"}, ValueError, "the same for all cells"),
         (None, {}, ValueError, "0 ways to find the root"),

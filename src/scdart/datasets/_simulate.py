@@ -12,6 +12,7 @@ from scipy.sparse import vstack
 
 from scdart._constants import ATAC, RNA
 from scdart._mudata import columns_stay
+from scdart._random import seed_of
 from scdart.pp import gene_activity, set_gene_activity
 
 from ._checks import check_arguments
@@ -66,7 +67,7 @@ def simulate(
     n_batches_rna: int = 1,
     n_batches_atac: int = 1,
     batch_effect: float = 0.0,
-    random_state: int | None = 0,
+    random_state: int | None = None,
 ) -> mudata.MuData:
     """Simulate RNA and ATAC counts of cells on a tree, with everything known that made them.
 
@@ -132,8 +133,8 @@ def simulate(
     batch_effect
         Largest effect of a batch on a feature, as a log2 fold change. Effects are uniform.
     random_state
-        Seed; `None` takes `scvi.settings.seed`. The same seed gives the same tree with any number or composition of
-        cells, and the same cells with any noise.
+        Seed; `None` takes `scvi.settings.seed`, or 0 where there is none. The same seed gives the same tree with any
+        number or composition of cells, and the same cells with any noise.
 
     Returns
     -------
@@ -176,7 +177,7 @@ def simulate(
     """
     arguments = dict(locals())
     n_rna, n_atac = check_arguments(arguments)
-    seed = _scvi_seed() if random_state is None else random_state
+    seed = seed_of(random_state)
     # Separate streams: the tree stays the same with other cells, and the cells with other links or noise.
     rng_tree, rng_cells, rng_links, rng_law, rng_rna, rng_atac = np.random.default_rng(seed).spawn(6)
 
@@ -244,13 +245,6 @@ def simulate(
     else:
         set_gene_activity(mdata, links.prior)
     return mdata
-
-
-def _scvi_seed() -> int:
-    """Seed of scvi-tools, or a fresh one where it has none."""
-    from scvi import settings  # takes seconds to import, for one number
-
-    return int(np.random.SeedSequence().generate_state(1)[0]) if settings.seed is None else settings.seed
 
 
 def _measure_rna(

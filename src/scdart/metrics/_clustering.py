@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from scdart._docs import fill_in_docs
+from scdart._random import seed_of
 
 from ._checks import check_count, check_labels, check_mates, check_matrix, check_same_length
 
@@ -65,7 +66,7 @@ def nmi_ari(predicted: ArrayLike, truth: ArrayLike) -> ClusteringAgreement:
 
 
 @fill_in_docs
-def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int = 0) -> ClusteringAgreement:
+def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int | None = None) -> ClusteringAgreement:
     """NMI and ARI of true labels and k-means clusters of the latent space, as many as there are labels.
 
     See :func:`nmi_ari` for the two scores.
@@ -103,7 +104,7 @@ def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int = 0) -> 
 
 @fill_in_docs
 def cluster_consistency(
-    z_rna: ArrayLike, z_atac: ArrayLike, *, n_clusters: int = 5, random_state: int = 0
+    z_rna: ArrayLike, z_atac: ArrayLike, *, n_clusters: int = 5, random_state: int | None = None
 ) -> ClusteringAgreement:
     """NMI and ARI of the k-means clusters found in each modality alone, over the same cells.
 
@@ -140,8 +141,8 @@ def cluster_consistency(
     return _agreement(_kmeans(rna, n_clusters, random_state), _kmeans(atac, n_clusters, random_state))
 
 
-def _kmeans(z: NDArray, n_clusters: int, random_state: int) -> NDArray[np.int32]:
-    return KMeans(n_clusters, n_init=10, random_state=random_state).fit_predict(z)
+def _kmeans(z: NDArray, n_clusters: int, random_state: int | None) -> NDArray[np.int32]:
+    return KMeans(n_clusters, n_init=10, random_state=seed_of(random_state)).fit_predict(z)
 
 
 def _agreement(a: NDArray, b: NDArray) -> ClusteringAgreement:

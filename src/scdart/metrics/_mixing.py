@@ -9,6 +9,7 @@ import pandas as pd
 
 from scdart._docs import fill_in_docs
 from scdart._neighbors import nearest
+from scdart._random import seed_of
 
 from ._checks import check_clouds, check_count, check_labels
 from ._distances import squared_distance_blocks
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 @fill_in_docs
-def alignment_score(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int | None = None, random_state: int = 0) -> float:
+def alignment_score(
+    z_rna: ArrayLike, z_atac: ArrayLike, *, k: int | None = None, random_state: int | None = None
+) -> float:
     r"""Alignment score of two modalities: how little a cell's neighbourhood prefers its own modality.
 
     .. math::
@@ -35,7 +38,8 @@ def alignment_score(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int | None = None
     k
         Number of neighbours; by default a tenth of the cells compared.
     random_state
-        Seed of the sampling; has no effect on modalities of equal size.
+        Seed of the sampling; has no effect on modalities of equal size. ``None`` takes ``scvi.settings.seed``, or
+        0 where there is none.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def alignment_score(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int | None = None
     0.0
     """
     rna, atac = check_clouds(z_rna, z_atac, ("z_rna", "z_atac"))
-    return _alignment(rna, atac, k, np.random.default_rng(random_state))
+    return _alignment(rna, atac, k, np.random.default_rng(seed_of(random_state)))
 
 
 @fill_in_docs
@@ -73,7 +77,7 @@ def branch_alignment(
     branches_atac: ArrayLike,
     *,
     k: int | None = None,
-    random_state: int = 0,
+    random_state: int | None = None,
 ) -> pd.DataFrame:
     """Alignment score of every RNA branch with every ATAC branch.
 
@@ -94,7 +98,8 @@ def branch_alignment(
     k
         Number of neighbours; by default, for each pair of branches, a tenth of the cells compared.
     random_state
-        Seed of the sampling that makes the two branches equal in size.
+        Seed of the sampling that makes the two branches equal in size; ``None`` takes ``scvi.settings.seed``, or 0
+        where there is none.
 
     Returns
     -------
@@ -122,7 +127,7 @@ def branch_alignment(
     rna, atac = check_clouds(z_rna, z_atac, ("z_rna", "z_atac"))
     of_rna = check_labels(branches_rna, "branches_rna", n_cells=len(rna))
     of_atac = check_labels(branches_atac, "branches_atac", n_cells=len(atac))
-    rng = np.random.default_rng(random_state)
+    rng = np.random.default_rng(seed_of(random_state))
     index, columns = np.unique(of_rna), np.unique(of_atac)
     scores = [[_alignment(rna[of_rna == i], atac[of_atac == j], k, rng) for j in columns] for i in index]
     return pd.DataFrame(scores, index=pd.Index(index, name="rna"), columns=pd.Index(columns, name="atac"))

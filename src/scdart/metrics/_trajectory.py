@@ -9,6 +9,7 @@ from scipy.stats import kendalltau
 from sklearn.metrics.cluster import contingency_matrix
 
 from scdart._docs import fill_in_docs
+from scdart._random import seed_of
 
 from ._checks import check_count, check_labels, check_matrix, check_same_length, check_vectors
 from ._correlation import CorrelationMethod, check_method, correlate
@@ -162,7 +163,7 @@ def diffusion_distance_correlation(
     n_blocks: int,
     n_pairs: int = 100_000,
     method: CorrelationMethod = "pearson",
-    random_state: int = 0,
+    random_state: int | None = None,
 ) -> float:
     r"""Correlation of latent distances with diffusion distances: how well the trajectory is preserved.
 
@@ -186,7 +187,7 @@ def diffusion_distance_correlation(
         Number of random pairs of different cells. If there are no more pairs than that, all are used once.
     %(correlation)s
     random_state
-        Seed of the pairs.
+        Seed of the pairs; ``None`` takes ``scvi.settings.seed``, or 0 where there is none.
 
     Returns
     -------
@@ -224,7 +225,7 @@ def diffusion_distance_correlation(
             "number of diffusion times that the coordinates were computed for."
         )
     check_count(n_pairs, "n_pairs", minimum=2)
-    first, second = _pairs(len(z), n_pairs, np.random.default_rng(random_state))
+    first, second = _pairs(len(z), n_pairs, np.random.default_rng(seed_of(random_state)))
     distance = _block_distances(z, first, second, 1)
     return float(correlate(distance, _block_distances(targets, first, second, n_blocks), method))
 

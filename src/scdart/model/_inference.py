@@ -12,7 +12,7 @@ from scvi.model.base import BaseModelClass
 
 from scdart._constants import ATAC, RNA
 from scdart._mudata import modality_rows
-from scdart._seed import seed_of
+from scdart._random import seed_of
 from scdart.data import names_of_modalities, registered_columns, registered_names, sequential_loader
 
 from ._confidence import round_trip_confidence

@@ -12,7 +12,7 @@ from scipy.stats import false_discovery_control
 from scvi.model.base import BaseModelClass
 
 from scdart._constants import ATAC, RNA
-from scdart._seed import seed_of
+from scdart._random import seed_of
 from scdart.data import registered_columns, registered_names
 
 if TYPE_CHECKING:

@@ -49,7 +49,7 @@ def backbone(
     size: float | None = None,
     rna_mod: str = RNA,
     atac_mod: str = ATAC,
-    random_state: int = 0,
+    random_state: int | None = None,
     ax: Axes | None = None,
     show: bool | None = None,
     save: str | PathLike[str] | None = None,
@@ -124,7 +124,7 @@ def branches(
     ncols: int = 3,
     rna_mod: str = RNA,
     atac_mod: str = ATAC,
-    random_state: int = 0,
+    random_state: int | None = None,
     show: bool | None = None,
     save: str | PathLike[str] | None = None,
 ) -> list[Axes]:

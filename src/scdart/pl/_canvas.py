@@ -8,6 +8,8 @@ import matplotlib.patheffects as path_effects
 import matplotlib.pyplot as plt
 import numpy as np
 
+from scdart._random import seed_of
+
 from ._colors import MISSING, is_number
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ def draw_points(
     *,
     chosen: NDArray[np.bool_] | None = None,
     size: float | None = None,
-    random_state: int = 0,
+    random_state: int | None = None,
 ) -> None:
     """Draw points as pixels, those without a value first, the others in random order: no group hides another.
 
@@ -146,7 +148,8 @@ def draw_points(
         Seed of the order.
     """
     xy = points.xy
-    rows = np.random.default_rng(random_state).permutation(len(xy) if chosen is None else np.flatnonzero(chosen))
+    rng = np.random.default_rng(seed_of(random_state))
+    rows = rng.permutation(len(xy) if chosen is None else np.flatnonzero(chosen))
     rows = rows[np.argsort(~coloring.missing[rows], kind="stable")]
     ax.scatter(
         xy[rows, 0],

@@ -33,7 +33,7 @@ def alignment_confidence(
     size: float | None = None,
     rna_mod: str = RNA,
     atac_mod: str = ATAC,
-    random_state: int = 0,
+    random_state: int | None = None,
     show: bool | None = None,
     save: str | PathLike[str] | None = None,
 ) -> list[Axes]:

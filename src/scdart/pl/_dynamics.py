@@ -8,6 +8,7 @@ import numpy as np
 
 from scdart._checks import check_modalities
 from scdart._docs import fill_in_docs
+from scdart._random import seed_of
 from scdart.tl import dynamic_curves, dynamic_values
 
 from ._canvas import finish, make_axes, one_or_all, plain, point_size
@@ -41,7 +42,7 @@ def dynamic_features(
     points: bool = True,
     size: float | None = None,
     ncols: int = 4,
-    random_state: int = 0,
+    random_state: int | None = None,
     ax: Axes | None = None,
     show: bool | None = None,
     save: str | PathLike[str] | None = None,
@@ -82,7 +83,7 @@ def dynamic_features(
     --------
     >>> import scdart
     >>> mdata = scdart.datasets.simulate("linear", n_cells=300, n_genes=50, n_peaks=150)
-    >>> scdart.tl.dynamic_features(mdata, pseudotime="pseudotime")
+    >>> scdart.tl.dynamic_features(mdata, pseudotime_key="pseudotime")
     >>> axes = scdart.pl.dynamic_features(mdata, ["gene1", "gene2"], show=False)
     >>> [ax.get_xlabel() for ax in axes]
     ['pseudotime', 'pseudotime']
@@ -117,10 +118,10 @@ def dynamic_features(
 
 
 def _draw_cells(
-    ax: Axes, observed: pd.DataFrame, colors: dict[str, str], size: float | None, random_state: int
+    ax: Axes, observed: pd.DataFrame, colors: dict[str, str], size: float | None, random_state: int | None
 ) -> None:
     """Draw the cells of all trajectories in random order; a cell that is on several, once for each."""
-    rng = np.random.default_rng(random_state)
+    rng = np.random.default_rng(seed_of(random_state))
     shuffled = observed.iloc[rng.permutation(len(observed))]
     value = shuffled["value"].to_numpy(float)
     if np.isin(value, (0, 1)).all():
@@ -202,7 +203,7 @@ def dynamic_heatmap(
     --------
     >>> import scdart
     >>> mdata = scdart.datasets.simulate("linear", n_cells=300, n_genes=50, n_peaks=150)
-    >>> scdart.tl.dynamic_features(mdata, pseudotime="pseudotime")
+    >>> scdart.tl.dynamic_features(mdata, pseudotime_key="pseudotime")
     >>> ax = scdart.pl.dynamic_heatmap(mdata, n_features=10, show=False)
     >>> len(ax.get_yticks())
     10

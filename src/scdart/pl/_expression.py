@@ -51,7 +51,7 @@ def gene_activity(
     rna_layer: str | None = None,
     rna_mod: str = RNA,
     atac_mod: str = ATAC,
-    random_state: int = 0,
+    random_state: int | None = None,
     ax: Axes | None = None,
     show: bool | None = None,
     save: str | PathLike[str] | None = None,

@@ -15,6 +15,7 @@ from scdart._anchor_slots import confidence_slot
 from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
+from scdart._random import seed_of
 
 from ._colors import is_number
 from ._diagnostics import Inputs, diagnose
@@ -65,7 +66,7 @@ def report(
     max_cells: int = 50_000,
     rna_mod: str | None = None,
     atac_mod: str | None = None,
-    random_state: int = 0,
+    random_state: int | None = None,
 ) -> Path:
     """Write one HTML page about an integration, which needs no network to be read.
 
@@ -145,12 +146,12 @@ def report(
             model=model,
             pseudotime=_PSEUDOTIME if _PSEUDOTIME in values else None,
             confidence=_confidence(mdata, aligned, mods),
-            random_state=random_state,
+            random_state=seed_of(random_state),
         )
     )
     settings = collect_settings(mdata, model, mods)
 
-    shown = np.random.default_rng(random_state).permutation(len(points))[:max_cells]
+    shown = np.random.default_rng(seed_of(random_state)).permutation(len(points))[:max_cells]
     drawn = points.take(shown)
     colorings = [
         coloring_for_browser(key, value.iloc[shown], stored_palette(mdata, key, value, (mods[RNA], mods[ATAC])))

@@ -87,7 +87,7 @@ def collect_settings(mdata: MuData, model: SCDART | None, mods: Mapping[str, str
         "gene_activity": atac.uns.get(GENE_ACTIVITY, {}).get("params"),
         "diffusion_coordinates": {mod: mdata.mod[mod].uns.get(DIFFUSION_COORDINATES) for mod in mods.values()},
         "anchors": mdata.uns.get(ANCHORS),
-        "scdart.tl.scdart": mdata.uns.get("scdart"),
+        "scdart.tl.integrate": mdata.uns.get("scdart"),
     }
     if model is not None:
         init = model.init_params_
@@ -143,10 +143,10 @@ def as_code(settings: Mapping[str, Any], mods: Mapping[str, str]) -> str:
         for run in runs or [{"max_epochs": settings["epochs"]}]:
             lines.append(_call("model.train", **{key: value for key, value in run.items() if key != "seed"}))
         lines.append('mdata.obsm["X_scdart"] = model.get_latent_representation()')
-    elif settings.get("scdart.tl.scdart"):
-        run = settings["scdart.tl.scdart"]
+    elif settings.get("scdart.tl.integrate"):
+        run = settings["scdart.tl.integrate"]
         kept = {key: run[key] for key in ("n_latent", "t", "preset") if key in run}
-        lines.append(_call("scdart.tl.scdart", "mdata", **kept, **names))
+        lines.append(_call("scdart.tl.integrate", "mdata", **kept, **names))
     return "\n".join(lines)
 
 

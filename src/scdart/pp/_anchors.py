@@ -13,7 +13,7 @@ from sklearn.preprocessing import normalize
 from scdart._anchor_slots import Anchors, write_anchors
 from scdart._checks import check_modalities, check_writable, checked_prior
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
-from scdart._seed import seed_of
+from scdart._random import seed_of
 
 from ._anchor_settings import AnchorSettings
 from ._correspondence import Evidence

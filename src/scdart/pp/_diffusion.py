@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
-from scvi import settings
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
@@ -19,6 +18,7 @@ from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
 from scdart._docs import fill_in_docs
 from scdart._progress import parts
+from scdart._random import seed_of
 
 from ._features import log_normalize, lsi, modality_counts, pca, tfidf
 from ._kernel import alpha_decay_kernel
@@ -106,7 +106,7 @@ def diffusion_coordinates(
     %(key_added)s
     random_state
         Seed of start vectors, approximate neighbours, sketches and landmarks; `None` takes `scvi.settings.seed`, or 0
-        if that is not set.
+        where there is none.
     %(copy)s
 
     Returns
@@ -175,7 +175,7 @@ def diffusion_coordinates(
                 "neighbours."
             )
 
-    seed = (settings.seed or 0) if random_state is None else random_state
+    seed = seed_of(random_state)
     written = {}
     with parts("Diffusion coordinates", 3 * len(inputs)) as begin:
         for mod, values in inputs.items():

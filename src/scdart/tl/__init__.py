@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._backbone import backbone
 from ._dynamics import dynamic_curves, dynamic_features, dynamic_values
-from ._integrate import scdart
+from ._integrate import integrate
 from ._joint import joint_anndata
 from ._motifs import motif_gene_scores
 from ._pseudotime import pseudotime
@@ -16,10 +16,13 @@ __all__ = [
     "dynamic_features",
     "dynamic_values",
     "impute",
+    "integrate",
     "joint_anndata",
     "motif_gene_scores",
     "pseudotime",
-    "scdart",
     "smooth",
     "transfer_labels",
 ]
+
+# The name of the method, for those who look for it here; the documentation teaches `integrate`.
+scdart = integrate

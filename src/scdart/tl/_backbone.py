@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scdart._checks import check_writable
 from scdart._constants import X_SCDART
 from scdart._mudata import in_obs, obs_column
+from scdart._random import seed_of
 
 from ._cells import check_count, latent, shown, write_obs, write_obsm
 from ._fates import reached_first
@@ -42,7 +43,7 @@ def backbone(
     n_neighbors: int = 15,
     resolution: float = 0.5,
     key_added: str = "backbone",
-    random_state: int = 0,
+    random_state: int | None = None,
     copy: bool = False,
 ) -> MuData | None:
     r"""Find the tree that groups of cells lie along, its branches, and the trajectories from root to leaves.
@@ -71,7 +72,7 @@ def backbone(
     key_added
         Name of the slots to write.
     random_state
-        Seed of graph and communities.
+        Seed of graph and communities; `None` takes `scvi.settings.seed`, or 0 where there is none.
     copy
         Whether to return a copy instead of writing to `mdata`.
 
@@ -142,8 +143,9 @@ def backbone(
     if given is not None:
         _check_root(root, given.categories)
 
-    graph = cell_graph(z, n_neighbors, random_state=random_state)
-    group = _communities(graph, resolution, random_state) if given is None else given
+    seed = seed_of(random_state)
+    graph = cell_graph(z, n_neighbors, random_state=seed)
+    group = _communities(graph, resolution, seed) if given is None else given
     names = group.categories.to_numpy(dtype=object)
     if given is None:
         _check_root(root, group.categories)
@@ -181,7 +183,7 @@ def backbone(
             "pseudotime_key": pseudotime_key,
             "use_rep": use_rep,
             "n_neighbors": n_neighbors,
-            "random_state": random_state,
+            "random_state": seed,
             **({"resolution": resolution} if groups is None else {}),
         },
     }

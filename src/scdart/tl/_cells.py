@@ -47,7 +47,7 @@ def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndar
     if use_rep not in data.obsm:
         modality = "" if name == "mdata" else f"modality={name.removeprefix('mdata[').removesuffix(']')}"
         raise KeyError(
-            f"{slot} does not exist; found: {sorted(data.obsm)}. Integrate first, with scdart.tl.scdart(mdata), or "
+            f"{slot} does not exist; found: {sorted(data.obsm)}. Integrate first, with scdart.tl.integrate(mdata), or "
             f"write {slot} = model.get_latent_representation({modality})."
         )
     z = np.asarray(data.obsm[use_rep], dtype=np.float64)

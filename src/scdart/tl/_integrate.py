@@ -23,6 +23,7 @@ from scdart._constants import (
     X_DIFFUSION_COORDINATES,
     X_SCDART,
 )
+from scdart._random import seed_of
 from scdart._slots import given_times
 from scdart.data import check_groups
 from scdart.model import PRESETS, SCDART
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def scdart(
+def integrate(
     mdata: MuData,
     annotation: str | PathLike | pd.DataFrame | None = None,
     *,
@@ -51,7 +52,7 @@ def scdart(
     atac_mod: str = ATAC,
     groups_key: str | None = None,
     key_added: str = X_SCDART,
-    random_state: int | None = 0,
+    random_state: int | None = None,
     copy: bool = False,
     train_kwargs: dict[str, Any] | None = None,
     save_model: str | PathLike | None = None,
@@ -88,8 +89,8 @@ def scdart(
     key_added
         Slot of ``obsm`` to write to.
     random_state
-        Seed of preparation and training, which leaves ``scvi.settings.seed`` and the global random streams as they
-        were. ``None`` uses these instead.
+        Seed of preparation and training; ``None`` takes ``scvi.settings.seed``, or 0 where there is none. That setting
+        and the global random streams are left as they were.
     copy
         Return a changed copy instead of writing into ``mdata``.
     train_kwargs
@@ -121,7 +122,7 @@ def scdart(
     --------
     >>> import scdart
     >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=200, n_genes=100, n_peaks=300)
-    >>> scdart.tl.scdart(mdata, max_epochs=2)
+    >>> scdart.tl.integrate(mdata, max_epochs=2)
     >>> mdata.obsm["X_scdart"].shape[0] == mdata.n_obs
     True
     """
@@ -130,20 +131,21 @@ def scdart(
     if save_model is not None and (Path(save_model) / "model.pt").exists():
         raise FileExistsError(f"save_model={str(save_model)!r} holds a model already: name a new folder.")
     mdata = mdata.copy() if copy else mdata
+    seed = seed_of(random_state)
     times = tuple(PRESETS[preset].t if t is None else t)
     slots: dict[str, Any] = {"rna_mod": rna_mod, "atac_mod": atac_mod}
     counts: dict[str, Any] = {"rna_layer": rna_layer, "atac_layer": atac_layer}
-    with _all_or_nothing(mdata, mods.values()), _seed(random_state):
+    with _all_or_nothing(mdata, mods.values()), _seed(seed):
         if annotation is not None:
             with _stage("gene activity"):
                 pp.gene_activity(mdata, annotation, **slots)
         options = PRESETS[preset].diffusion
         if not _has_coordinates(mdata, mods.values(), times, options.get("potential", False)):
             with _stage("diffusion coordinates"):
-                pp.diffusion_coordinates(mdata, t=times, random_state=random_state, **options, **slots, **counts)
+                pp.diffusion_coordinates(mdata, t=times, random_state=seed, **options, **slots, **counts)
         if PRESETS[preset].anchors and not _has_anchors(mdata, new_prior=annotation is not None):
             with _stage("anchors"):
-                pp.anchors(mdata, random_state=random_state, **slots, **counts)
+                pp.anchors(mdata, random_state=seed, **slots, **counts)
         with _stage("training"):
             SCDART.setup_mudata(
                 mdata,
@@ -224,14 +226,11 @@ def _stage(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _seed(random_state: int | None) -> Iterator[None]:
+def _seed(seed: int) -> Iterator[None]:
     """Seed everything, and leave the user's seed and random streams as they were."""
-    if random_state is None:
-        yield
-        return
     previous = settings.seed
     with isolate_rng():
-        settings.seed = random_state
+        settings.seed = seed
         try:
             yield
         finally:

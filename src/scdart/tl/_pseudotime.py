@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 from scdart._checks import check_writable
 from scdart._constants import X_SCDART
 from scdart._mudata import positions
+from scdart._random import seed_of
 
 from ._cells import check_count, latent, write_obs
 from ._landmarks import LandmarkGraph
@@ -49,7 +50,7 @@ def pseudotime(
     ranked: bool = False,
     separate: bool = False,
     key_added: str = "dpt_pseudotime",
-    random_state: int = 0,
+    random_state: int | None = None,
     copy: bool = False,
 ) -> MuData | None:
     r"""Order the cells of all modalities by diffusion pseudotime in the latent space.
@@ -88,7 +89,8 @@ def pseudotime(
     key_added
         Name of the slots to write.
     random_state
-        Seed of the choice of landmarks, and of the decomposition.
+        Seed of the choice of landmarks, and of the decomposition; `None` takes `scvi.settings.seed`, or 0 where there
+        is none.
     copy
         Whether to return a copy instead of writing to `mdata`.
 
@@ -155,11 +157,12 @@ def pseudotime(
     z = latent(mdata, use_rep)
     alone = {mod: latent(mdata[mod], use_rep, f"mdata[{mod!r}]") for mod in mdata.mod} if separate else {}
 
-    joint = _order(z, request, n_neighbors, n_comps, random_state, "all cells")
+    seed = seed_of(random_state)
+    joint = _order(z, request, n_neighbors, n_comps, seed, "all cells")
     times = {key_added: joint.time}
     for mod, z_mod in alone.items():
         nearest = RootRequest(np.array([((z_mod - z[joint.root]) ** 2).sum(axis=1).argmin()]), None)
-        time = _order(z_mod, nearest, n_neighbors, n_comps, random_state, f"{mod} alone").time
+        time = _order(z_mod, nearest, n_neighbors, n_comps, seed, f"{mod} alone").time
         times[f"{key_added}_{mod}"] = _at(positions(mdata, mod), time, mdata.n_obs)
     if ranked:
         times = {key: _ranks(time) for key, time in times.items()}
@@ -178,7 +181,7 @@ def pseudotime(
             "n_neighbors": joint.n_neighbors,
             "n_comps": n_comps,
             "ranked": ranked,
-            "random_state": random_state,
+            "random_state": seed,
         },
     }
     return target if copy else None

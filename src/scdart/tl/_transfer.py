@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._mudata import obs_column, positions
+from scdart._random import seed_of
 
 from ._cells import check_count, latent, shown
 from ._neighbors import nearest_weights
@@ -32,7 +33,7 @@ def transfer_labels(
     n_neighbors: int = 30,
     threshold: float = 0.5,
     key_added: str | None = None,
-    random_state: int = 0,
+    random_state: int | None = None,
     copy: bool = False,
 ) -> MuData | None:
     r"""Label the cells of one modality by a vote of their neighbours in the other.
@@ -54,7 +55,8 @@ def transfer_labels(
     key_added
         Column to write; by default `"{key}_from_{source}"`.
     random_state
-        Seed of the approximate search for neighbours, among more than 50,000 cells.
+        Seed of the approximate search for neighbours, among more than 50,000 cells; `None` takes `scvi.settings.seed`,
+        or 0 where there is none.
     copy
         Whether to return a copy instead of writing to `mdata`.
 
@@ -100,7 +102,7 @@ def transfer_labels(
     key_added = f"{key}_from_{source}" if key_added is None else key_added
 
     known = np.flatnonzero(labels.codes >= 0)
-    weights = nearest_weights(z_target, z_source[known], n_neighbors, random_state=random_state)
+    weights = nearest_weights(z_target, z_source[known], n_neighbors, random_state=seed_of(random_state))
     shape = (len(known), len(labels.categories))
     member = sp.csr_matrix((np.ones(len(known), np.float32), (np.arange(len(known)), labels.codes[known])), shape=shape)
     votes = weights @ member
@@ -124,7 +126,7 @@ def impute(
     use_rep: str = X_SCDART,
     n_neighbors: int = 30,
     key_added: str | None = None,
-    random_state: int = 0,
+    random_state: int | None = None,
     copy: bool = False,
 ) -> MuData | None:
     r"""Give the cells of one modality the mean values of their neighbours in the other.
@@ -151,7 +153,8 @@ def impute(
     key_added
         Name of the slots to write; by default `"imputed_{source}"`.
     random_state
-        Seed of the approximate search for neighbours, among more than 50,000 cells.
+        Seed of the approximate search for neighbours, among more than 50,000 cells; `None` takes `scvi.settings.seed`,
+        or 0 where there is none.
     copy
         Whether to return a copy instead of writing to `mdata`.
 
@@ -192,7 +195,7 @@ def impute(
     names, values = _values(mdata[source], features, layer, source)
     key_added = f"imputed_{source}" if key_added is None else key_added
 
-    weights = nearest_weights(z_target, z_source, n_neighbors, random_state=random_state)
+    weights = nearest_weights(z_target, z_source, n_neighbors, random_state=seed_of(random_state))
     imputed = weights @ values
 
     result = mdata.copy() if copy else mdata
@@ -217,7 +220,7 @@ def smooth(
     use_rep: str = X_SCDART,
     n_neighbors: int = 10,
     key_added: str | None = None,
-    random_state: int = 0,
+    random_state: int | None = None,
     copy: bool = False,
 ) -> MuData | None:
     r"""Pull the modalities together: every cell moves to the mean of its neighbours in the other modality.
@@ -239,7 +242,8 @@ def smooth(
     key_added
         Name of the slots to write; by default `"{use_rep}_smooth"`.
     random_state
-        Seed of the approximate search for neighbours, among more than 50,000 cells.
+        Seed of the approximate search for neighbours, among more than 50,000 cells; `None` takes `scvi.settings.seed`,
+        or 0 where there is none.
     copy
         Whether to return a copy instead of writing to `mdata`.
 
@@ -281,8 +285,8 @@ def smooth(
     check_count(n_neighbors, "n_neighbors")
     key_added = f"{use_rep}_smooth" if key_added is None else key_added
 
-    z_atac = nearest_weights(z_atac, z_rna, n_neighbors, random_state=random_state) @ z_rna
-    z_rna = nearest_weights(z_rna, z_atac, n_neighbors, random_state=random_state) @ z_atac
+    z_atac = nearest_weights(z_atac, z_rna, n_neighbors, random_state=seed_of(random_state)) @ z_rna
+    z_rna = nearest_weights(z_rna, z_atac, n_neighbors, random_state=seed_of(random_state)) @ z_atac
 
     result = mdata.copy() if copy else mdata
     total, n_measured = np.zeros((mdata.n_obs, z_rna.shape[1])), np.zeros((mdata.n_obs, 1))

@@ -282,7 +282,7 @@ def test_a_few_abundant_features_do_not_move_all_others(time):
 def test_simulated_genes_that_follow_the_tree_are_found_at_the_promised_fdr():
     mdata = simulate("bifurcating", n_cells=500, n_genes=300, n_peaks=600, static_genes=0.5, random_state=1)
     for mod, family in (("rna", "nb"), ("atac", "binomial")):
-        dynamic_features(mdata, mod=mod, pseudotime="pseudotime", family=family)
+        dynamic_features(mdata, mod=mod, pseudotime_key="pseudotime", family=family)
         table, truth = mdata[mod].uns["dynamic_features"], mdata[mod].var["dynamic"]
         found = table["p_adjusted"] < 0.05
         assert found[~truth].sum() / found.sum() <= 0.1
@@ -382,17 +382,17 @@ def test_copy_and_what_is_written(mdata):
         ({"features": ["gene1", "Sox2"]}, KeyError, "such as 'Sox2'"),
         ({"features": []}, ValueError, "features is empty"),
         ({"features": ["gene1", "gene1"]}, ValueError, "'gene1' names more than one"),
-        ({"pseudotime": "time"}, KeyError, r"no obs\['time'\].*scdart.tl.pseudotime"),
-        ({"pseudotime": "branch"}, ValueError, "not numeric"),
+        ({"pseudotime_key": "time"}, KeyError, r"no obs\['time'\].*scdart.tl.pseudotime"),
+        ({"pseudotime_key": "branch"}, ValueError, "not numeric"),
         ({"trajectory": "C"}, KeyError, r"'C' is not a trajectory.*\['A', 'B'\]"),
         ({"trajectory": []}, ValueError, "trajectory is empty"),
         ({"trajectory": "A", "between": ["A", "B"]}, ValueError, "both given"),
         ({"between": ["A"]}, ValueError, "name two trajectories"),
         ({"between": ["A", "A"]}, ValueError, "name two trajectories"),
-        ({"between": ["A", "B"], "backbone": "same"}, ValueError, "do not part"),
-        ({"trajectory": "A", "backbone": "order"}, KeyError, r"no obsm\['order'\].*scdart.tl.backbone"),
-        ({"trajectory": "A", "backbone": "array"}, ValueError, "no table"),
-        ({"trajectory": "few", "backbone": "same"}, ValueError, "'few' has 20 cells.*at least 25"),
+        ({"between": ["A", "B"], "backbone_key": "same"}, ValueError, "do not part"),
+        ({"trajectory": "A", "backbone_key": "other"}, KeyError, r"no obsm\['other_order'\].*scdart.tl.backbone"),
+        ({"trajectory": "A", "backbone_key": "array"}, ValueError, "no table"),
+        ({"trajectory": "few", "backbone_key": "same"}, ValueError, "'few' has 20 cells.*at least 25"),
         ({"family": "gamma"}, ValueError, "family='gamma' is not known"),
         ({"layer": "negative", "family": "nb"}, ValueError, "negative values.*gaussian"),
         ({"df": 0}, ValueError, "df=0"),
@@ -407,9 +407,10 @@ def test_bad_input_leaves_the_object_as_it_was(branched, options, error, match):
     adata.layers["negative"] = -adata.X
     adata.obs.loc["cell0", "dpt_pseudotime"] = 0
     order = adata.obsm["backbone_order"]
-    adata.obsm["array"] = order.to_numpy()
-    adata.obsm["same"] = order.assign(A=order["A"].fillna(0.5), B=order["B"].fillna(0.5), few=order["A"].iloc[:20])
-    adata.obsm["same"].loc[adata.obs_names[:20], "few"] = np.linspace(0, 1, 20)
+    adata.obsm["array_order"] = order.to_numpy()
+    same = order.assign(A=order["A"].fillna(0.5), B=order["B"].fillna(0.5), few=order["A"].iloc[:20])
+    same.loc[adata.obs_names[:20], "few"] = np.linspace(0, 1, 20)
+    adata.obsm["same_order"] = same
     with pytest.raises(error, match=match):
         dynamic_features(branched, **options)
     assert not adata.uns

@@ -99,10 +99,10 @@ def read_courses(
     mdata: MuData,
     mod: str,
     *,
-    pseudotime: str,
+    pseudotime_key: str,
     trajectory: Sequence[str] | None,
     between: Sequence[str] | None,
-    backbone: str,
+    backbone_key: str,
 ) -> list[Course]:
     """Read what is to be tested from the slots of pseudotime and backbone.
 
@@ -112,30 +112,31 @@ def read_courses(
         Annotated data.
     mod
         Modality whose cells are taken.
-    pseudotime
+    pseudotime_key
         Column of ``obs``, used if there is neither ``trajectory`` nor ``between``.
     trajectory, between
-        Columns of ``obsm[backbone]``: each on its own, or two after they part.
-    backbone
-        Slot of ``obsm`` with pseudotimes of the cells on each trajectory, NaN elsewhere.
+        Columns of ``obsm[backbone_key + "_order"]``: each on its own, or two after they part.
+    backbone_key
+        Backbone, with pseudotimes of the cells on each trajectory in that slot, NaN elsewhere.
 
     Returns
     -------
     One course for the pseudotime, each trajectory, or the comparison.
     """
     if trajectory is None and between is None:
-        times = _times(mdata, mod, pseudotime)
+        times = _times(mdata, mod, pseudotime_key)
         if not pd.api.types.is_numeric_dtype(times):
-            raise ValueError(f"obs[{pseudotime!r}] is {times.dtype}, not numeric: name a column of pseudotimes.")
-        return [_course(pseudotime, (pseudotime,), pd.DataFrame({pseudotime: times}))]
-    order = _table(mdata, mod, backbone)
+            raise ValueError(f"obs[{pseudotime_key!r}] is {times.dtype}, not numeric: name a column of pseudotimes.")
+        return [_course(pseudotime_key, (pseudotime_key,), pd.DataFrame({pseudotime_key: times}))]
+    slot = f"{backbone_key}_order"
+    order = _table(mdata, mod, slot)
     if not isinstance(order, pd.DataFrame):
-        raise ValueError(f"obsm[{backbone!r}] is no table with a column for each trajectory: run scdart.tl.backbone.")
+        raise ValueError(f"obsm[{slot!r}] is no table with a column for each trajectory: run scdart.tl.backbone.")
     order.columns = order.columns.astype(str)
     names = list(trajectory if between is None else between)  # type: ignore[arg-type]
     unknown = [name for name in names if name not in order]
     if unknown:
-        raise KeyError(f"{unknown[0]!r} is not a trajectory of obsm[{backbone!r}], which has {list(order)}.")
+        raise KeyError(f"{unknown[0]!r} is not a trajectory of obsm[{slot!r}], which has {list(order)}.")
     if between is None:
         return [_course(name, (name,), order[[name]]) for name in names]
     if len(names) != 2 or names[0] == names[1]:
@@ -186,4 +187,4 @@ def _table(mdata: MuData, mod: str, key: str) -> Any:
         if key in data.obsm and data.obs_names.isin(names).any():
             stored = data.obsm[key]
             return stored.reindex(names) if isinstance(stored, pd.DataFrame) else stored
-    raise KeyError(f"no obsm[{key!r}] is of cells of {mod!r}: run scdart.tl.backbone first, or name another slot.")
+    raise KeyError(f"no obsm[{key!r}] is of cells of {mod!r}: run scdart.tl.backbone first, or name another backbone.")

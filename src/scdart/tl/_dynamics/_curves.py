@@ -88,7 +88,7 @@ def dynamic_curves(
     --------
     >>> import scdart
     >>> mdata = scdart.datasets.simulate("linear", n_cells=300, n_genes=50, n_peaks=150)
-    >>> scdart.tl.dynamic_features(mdata, pseudotime="pseudotime")
+    >>> scdart.tl.dynamic_features(mdata, pseudotime_key="pseudotime")
     >>> curves = scdart.tl.dynamic_curves(mdata, ["gene1", "gene2"], n_points=50)
     >>> curves.groupby("feature").size().to_dict()
     {'gene1': 50, 'gene2': 50}
@@ -131,7 +131,7 @@ def dynamic_values(
     --------
     >>> import scdart
     >>> mdata = scdart.datasets.simulate("linear", n_cells=300, n_genes=50, n_peaks=150)
-    >>> scdart.tl.dynamic_features(mdata, pseudotime="pseudotime")
+    >>> scdart.tl.dynamic_features(mdata, pseudotime_key="pseudotime")
     >>> list(scdart.tl.dynamic_values(mdata, "gene1"))
     ['feature', 'trajectory', 'cell', 'pseudotime', 'value']
     """

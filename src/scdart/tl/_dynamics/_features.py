@@ -37,10 +37,10 @@ def dynamic_features(
     layer: str | None = None,
     obsm: str | None = None,
     features: Sequence[str] | None = None,
-    pseudotime: str = "dpt_pseudotime",
+    pseudotime_key: str = "dpt_pseudotime",
     trajectory: str | Sequence[str] | None = None,
     between: Sequence[str] | None = None,
-    backbone: str = "backbone_order",
+    backbone_key: str = "backbone",
     family: Literal["auto", "gaussian", "poisson", "nb", "binomial"] = "auto",
     df: int = 4,
     covariates: Sequence[str] = (),
@@ -67,15 +67,16 @@ def dynamic_features(
         are named by the slot and their number.
     features
         Names of the features to test; all by default.
-    pseudotime
-        Column of ``obs`` with pseudotimes, NaN in cells to leave out. Not used if trajectories are named.
+    pseudotime_key
+        Column of ``obs``, of ``mdata`` or a modality, with pseudotimes, NaN in cells to leave out. Not used if
+        trajectories are named.
     trajectory
-        One or more columns of ``obsm[backbone]``, each of which is tested on its own.
+        One or more trajectories of the backbone, each of which is tested on its own.
     between
-        Two columns of ``obsm[backbone]``, whose branches are compared.
-    backbone
-        Slot of ``obsm`` with a table of shape (n_cells, n_trajectories): pseudotimes of the cells on each trajectory,
-        NaN elsewhere.
+        Two trajectories of the backbone, whose branches are compared.
+    backbone_key
+        The ``key_added`` of :func:`scdart.tl.backbone`. Read is ``obsm[backbone_key + "_order"]``, a table of shape
+        (n_cells, n_trajectories): pseudotimes of the cells on each trajectory, NaN elsewhere.
     family
         Distribution of the features. ``"gaussian"`` for scores and log-normalised values; ``"nb"``, negative binomial,
         for counts; ``"poisson"`` for counts that vary no more than by chance; ``"binomial"`` for whether a value is
@@ -155,20 +156,20 @@ def dynamic_features(
     --------
     >>> import scdart
     >>> mdata = scdart.datasets.simulate("linear", n_cells=300, n_genes=50, n_peaks=150)
-    >>> scdart.tl.dynamic_features(mdata, pseudotime="pseudotime")
+    >>> scdart.tl.dynamic_features(mdata, pseudotime_key="pseudotime")
     >>> table = mdata["rna"].uns["dynamic_features"]
     >>> table.loc["gene0", "status"]
     'tested'
-    >>> scdart.tl.dynamic_features(mdata, mod="atac", pseudotime="pseudotime", family="binomial")
+    >>> scdart.tl.dynamic_features(mdata, mod="atac", pseudotime_key="pseudotime", family="binomial")
     """
     _check(mdata, mod, df, min_cells, trajectory, between, copy=copy)
     settings = Settings(
         layer=layer,
         obsm=obsm,
-        pseudotime=pseudotime,
+        pseudotime_key=pseudotime_key,
         trajectory=None if trajectory is None else _listed(trajectory),
         between=None if between is None else _listed(between),
-        backbone=backbone,
+        backbone_key=backbone_key,
         family=family,
         df=df,
         covariates=_listed(covariates),

@@ -30,10 +30,10 @@ def prepare(mdata: MuData, mod: str, settings: Settings, features: Sequence[str]
     courses = read_courses(
         mdata,
         mod,
-        pseudotime=settings.pseudotime,
+        pseudotime_key=settings.pseudotime_key,
         trajectory=settings.trajectory,
         between=settings.between,
-        backbone=settings.backbone,
+        backbone_key=settings.backbone_key,
     )
     problems = []
     for i, course in enumerate(courses):

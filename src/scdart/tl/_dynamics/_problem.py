@@ -22,10 +22,10 @@ class Settings:
 
     layer: str | None
     obsm: str | None
-    pseudotime: str
+    pseudotime_key: str
     trajectory: tuple[str, ...] | None
     between: tuple[str, ...] | None
-    backbone: str
+    backbone_key: str
     family: str
     df: int
     covariates: tuple[str, ...]
@@ -57,10 +57,10 @@ class Settings:
         return cls(
             layer=stored.get("layer"),
             obsm=stored.get("obsm"),
-            pseudotime=str(stored["pseudotime"]),
+            pseudotime_key=str(stored["pseudotime_key"]),
             trajectory=names("trajectory"),
             between=names("between"),
-            backbone=str(stored["backbone"]),
+            backbone_key=str(stored["backbone_key"]),
             family=str(stored["family"]),
             df=int(stored["df"]),
             covariates=names("covariates") or (),
