@@ -9,7 +9,7 @@ from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
 from scvi.model.base import ArchesMixin, BaseModelClass, UnsupervisedTrainingMixin
 
 from scdart import pp
-from scdart._checks import chosen
+from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
 from scdart.data import (
     MODALITIES,
@@ -163,17 +163,18 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
         mods = {role: mod[modality.argument] for role, modality in MODALITIES.items()}
         layers = {RNA: rna_layer, ATAC: atac_layer}
         if kwargs.get("source_registry") is None:
-            check_setup(mdata, mods, layers, prior_key, diffusion_key, anchors_key, groups_key)
-            if anchors_key is not None and anchors_key not in mdata.obsp:
-                pp.anchors(
-                    mdata,
-                    prior_key=prior_key,
-                    key_added=anchors_key,
-                    rna_mod=mods[RNA],
-                    atac_mod=mods[ATAC],
-                    rna_layer=rna_layer,
-                    atac_layer=atac_layer,
-                )
+            with checked_once():
+                check_setup(mdata, mods, layers, prior_key, diffusion_key, anchors_key, groups_key)
+                if anchors_key is not None and anchors_key not in mdata.obsp:
+                    pp.anchors(
+                        mdata,
+                        prior_key=prior_key,
+                        key_added=anchors_key,
+                        rna_mod=mods[RNA],
+                        atac_mod=mods[ATAC],
+                        rna_layer=rna_layer,
+                        atac_layer=atac_layer,
+                    )
         confidence = checked_confidence(mdata, anchors_key, mods)
         fields = [
             PriorField(REGISTRY_KEYS.GENE_ACTIVITY, prior_key, mod_key=mods[ATAC], correct_data_format=False),

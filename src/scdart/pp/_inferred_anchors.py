@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from scvi import settings as scvi_settings
 from sklearn.preprocessing import normalize
 
 from scdart._anchor_slots import Anchors
@@ -104,5 +103,5 @@ def _report(variant: str, agreement: dict[str, Agreement]) -> None:
             f"(z = {agreement[variant].z:.1f}). Check that peaks and genes are of the same genome build and "
             "that the prior's columns are in the order of the RNA features, or pass known pairs with inferred=False.",
             UserWarning,
-            stacklevel=scvi_settings.warnings_stacklevel,
+            stacklevel=4,  # where the user called pp.anchors
         )
