@@ -114,6 +114,9 @@ html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
     "home_page_in_toc": False,
+    "repository_url": dict(url.split(", ") for url in info.get_all("Project-URL"))["Source"],
+    "use_issues_button": True,
+    "use_repository_button": True,
     "navbar_persistent": [],  # the search field is in the sidebar
     "show_navbar_depth": 1,
     "pygments_light_style": "tango",

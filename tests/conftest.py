@@ -15,6 +15,7 @@ import pytest
 import scvi
 from mudata import MuData
 from scipy import sparse
+from sklearn.neighbors import NearestNeighbors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +52,32 @@ def browser() -> Iterator[Chrome]:
     started = webdriver.Chrome(options, webdriver.ChromeService(driver))
     yield started
     started.quit()
+
+
+class ExactSearch:
+    """What pynndescent offers, without the half minute that it takes to compile."""
+
+    #: Neighbours of a cell in the graph that was asked for last.
+    n_links: int
+
+    def __init__(self, data, n_neighbors, random_state):
+        assert data.dtype == np.float32
+        type(self).n_links = n_neighbors
+        self._search = NearestNeighbors(n_neighbors=n_neighbors).fit(data)
+        distances, indices = self._search.kneighbors(data)
+        self.neighbor_graph = indices.astype(np.int32), distances.astype(np.float32)
+
+    def query(self, data, k):
+        assert data.dtype == np.float32
+        distances, indices = self._search.kneighbors(data, k)
+        return indices.astype(np.int32), distances.astype(np.float32)
+
+
+@pytest.fixture
+def exact_search(monkeypatch) -> type[ExactSearch]:
+    """Stands in for approximate search."""
+    monkeypatch.setattr("pynndescent.NNDescent", ExactSearch)
+    return ExactSearch
 
 
 @pytest.fixture(autouse=True)

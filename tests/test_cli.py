@@ -24,7 +24,7 @@ from scdart.pp import diffusion_coordinates
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 
 @pytest.fixture(scope="module")
@@ -317,8 +317,8 @@ def test_report_explains_bad_input(trained_files, tmp_path, monkeypatch, options
     assert list(tmp_path.iterdir()) == []
 
 
-def test_report_names_the_extra_that_is_missing(trained_files, tmp_path, monkeypatch):
+def test_report_names_what_is_missing(trained_files, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     result = run("report", trained_files[0], "--output", tmp_path / "page.html")
     assert result.exit_code == 1
-    assert 'pip install "scdart[report]"' in result.stderr
+    assert "pip install jinja2 plotly" in result.stderr

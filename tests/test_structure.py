@@ -13,18 +13,6 @@ import scdart
 ROOT = Path(scdart.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-#: Imports of private modules of another subpackage that are still to go.
-EXCEPTIONS = {
-    ("scdart.model._initialization", "scdart.data._dataset"),
-    ("scdart.model._initialization", "scdart.data._fields"),
-    ("scdart.model._inference", "scdart.data._dataset"),
-    ("scdart.model._inference", "scdart.data._fields"),
-    ("scdart.model._links", "scdart.data._fields"),
-    ("scdart.model._presets", "scdart.data._sampler"),
-    ("scdart.model._scdart", "scdart.data._validation"),
-    ("scdart.tl._integrate", "scdart.data._validation"),
-}
-
 
 def name_of(path: Path) -> str:
     return ".".join(("scdart", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
@@ -79,8 +67,7 @@ def is_foreign(importing: str, imported: str) -> bool:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_private_modules_stay_in_their_subpackage(name):
-    foreign = {imported for imported in imports(name, types=True, deferred=True) if is_foreign(name, imported)}
-    assert foreign == {imported for importing, imported in EXCEPTIONS if importing == name}
+    assert not [imported for imported in imports(name, types=True, deferred=True) if is_foreign(name, imported)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
     from anndata import AnnData
     from mudata import MuData
+
+T = TypeVar("T")
+
+#: Counts that were found sound since a public function was entered; ``None`` outside of :func:`checked_once`.
+_sound: ContextVar[list[Any] | None] = ContextVar("_sound", default=None)
 
 
 def check_modalities(mdata: MuData, **mods: str) -> None:
@@ -21,10 +30,23 @@ def check_modalities(mdata: MuData, **mods: str) -> None:
         raise ValueError(f"{' and '.join(mods)} are both {next(iter(mods.values()))!r}: name two modalities.")
 
 
+def check_option(argument: str, value: object, options: Collection[object]) -> None:
+    """Raise unless an argument has one of the values that are known."""
+    if value not in options:
+        raise ValueError(f"{argument}={value!r} is not known: use one of {list(options)}.")
+
+
 def check_writable(mdata: MuData, *, copy: bool) -> None:
     """Raise if results could not be written."""
     if mdata.is_view and not copy:
         raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
+
+
+def chosen(value: Any, choices: Mapping[str, T], argument: str) -> T:
+    """Get what a name stands for; raise with the names there are if it is none of them."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{argument}={value!r} is not known: use one of {sorted(choices)}.")
+    return choices[value]
 
 
 def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
@@ -56,7 +78,8 @@ def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
     counts = adata.X if layer is None else adata.layers[layer]
     if counts is None:
         raise ValueError(f"{slot} is empty: name the layer that holds the counts.")
-    if on_disk(counts):
+    known = _sound.get()
+    if on_disk(counts) or any(counts is one for one in known or ()):
         return counts
     values = counts.data if sparse.issparse(counts) else np.asarray(counts)
     invalid = ~(np.isfinite(values) & (values >= 0))
@@ -71,7 +94,19 @@ def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
             f"{slot} has {empty.sum():,} cells without counts, such as {adata.obs_names[empty][0]!r}: remove them "
             f"first (`scanpy.pp.filter_cells(mdata[{modality!r}], min_counts=1)`, then `mdata.update()`)."
         )
+    if known is not None:
+        known.append(counts)
     return counts
+
+
+@contextmanager
+def checked_once() -> Iterator[None]:
+    """Let the functions that one public function calls trust the counts that were checked at its door."""
+    token = _sound.set(_sound.get() or [])
+    try:
+        yield
+    finally:
+        _sound.reset(token)
 
 
 def on_disk(counts: Any) -> bool:
@@ -86,6 +121,8 @@ def counts_slot(layer: str | None, modality: str) -> str:
 
 def checked_prior(rna: AnnData, atac: AnnData, key: str, rna_mod: str, atac_mod: str) -> sparse.csr_matrix:
     """Get the prior, peaks x genes without stored zeros, once it is known to belong to these peaks and genes.
+
+    Not to be written to: it may be the user's own.
 
     Parameters
     ----------
@@ -121,10 +158,12 @@ def checked_prior(rna: AnnData, atac: AnnData, key: str, rna_mod: str, atac_mod:
             f"{len(genes)} genes are in mdata.mod[{rna_mod!r}].var_names). Run scdart.pp.gene_activity(mdata, "
             "annotation) again."
         )
-    prior = sparse.csr_matrix(stored, copy=True)
+    prior = sparse.csr_matrix(stored)
     if not np.isfinite(prior.data).all() or (prior.data < 0).any():
         raise ValueError(f"{slot} holds negative, NaN or infinite weights: pass weights >= 0 to set_gene_activity.")
-    prior.eliminate_zeros()
+    if not prior.data.all():
+        prior = prior.copy()
+        prior.eliminate_zeros()
     if prior.nnz == 0:
         raise ValueError(
             f"{slot} links no peak with any gene. Check that peaks and annotation share the genome build and names."

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from scdart.data import PairSampler
-from scdart.data._sampler import steps_per_epoch
+from scdart.data import PairSampler, steps_per_epoch
 
 ROWS = {"rna": np.arange(40), "atac": np.arange(100, 130) - 100}
 

@@ -11,7 +11,9 @@ from scdart.model import SCDART
 def positions(model: SCDART, counts: np.ndarray) -> np.ndarray:
     """Positions of cells along the directions that gene activity reads."""
     module = model.module
-    return module.gene_activity.directions(module.accessibility(torch.as_tensor(counts))).detach().numpy()
+    return (
+        module.gene_activity.directions(module.activity_encoder.normalization(torch.as_tensor(counts))).detach().numpy()
+    )
 
 
 @pytest.mark.parametrize("n_components", [3, 29])

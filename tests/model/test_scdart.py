@@ -71,8 +71,8 @@ def test_training_changes_both_networks(make_mdata):
     model.train(max_epochs=2, batch_size=16, **QUIET)
     unchanged = {name for name, p in model.module.named_parameters() if torch.equal(p, before[name])}
     assert unchanged == {  # found in closed form, and held
-        "gene_activity.directions.weight",
-        "gene_activity.directions.bias",
+        "encoders.atac.network.directions.weight",
+        "encoders.atac.network.directions.bias",
         "projection.components.weight",
     }
 
@@ -87,7 +87,8 @@ def test_cells_without_counterpart_do_not_move_the_others(make_mdata):
     lone[:, 0] = 1000
 
     def latent(expression: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:
-        tensors = {"rna": {BATCH_KEYS.COUNTS: expression}, BATCH_KEYS.PAIR_WEIGHT: confidence}
+        rna = {BATCH_KEYS.COUNTS: expression, BATCH_KEYS.DOMAIN: torch.zeros(len(expression), dtype=torch.long)}
+        tensors = {"rna": rna, BATCH_KEYS.PAIR_WEIGHT: confidence}
         return module.inference(tensors)["z"]["rna"][:100].detach()
 
     alone, both = latent(alike, torch.ones(100)), torch.cat([alike, lone])
@@ -180,7 +181,7 @@ def test_paper_preset_is_the_published_network(make_mdata):
 
 def test_default_steps_do_not_grow_with_cells():
     def steps(n):
-        from scdart.data._sampler import steps_per_epoch
+        from scdart.data import steps_per_epoch
 
         cells = {"rna": n, "atac": n}
         return PRESETS["default"].max_epochs(cells, 256, 1.0, paired=True) * steps_per_epoch(cells, 256, paired=True)
@@ -230,6 +231,6 @@ def test_dense_counts_give_the_same_features(make_mdata):
     for role in ("rna", "atac"):
         counts = torch.as_tensor(mdata[role].X.toarray())
         with torch.no_grad():
-            dense = model.module.features({BATCH_KEYS.COUNTS: counts}, role)
-            sparse = model.module.features({BATCH_KEYS.COUNTS: counts.to_sparse_csr()}, role)
+            dense = model.module.expression({BATCH_KEYS.COUNTS: counts}, role)
+            sparse = model.module.expression({BATCH_KEYS.COUNTS: counts.to_sparse_csr()}, role)
         torch.testing.assert_close(dense, sparse, atol=1e-5, rtol=1e-4)

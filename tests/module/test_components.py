@@ -7,13 +7,17 @@ from scipy import sparse
 
 from scdart.module._components import (
     GeneActivityNetwork,
-    ModalityBatchNorm,
     ProjectionNetwork,
     PublishedGeneActivityNetwork,
 )
 
 torch.set_num_threads(1)
-MODALITIES = ("rna", "atac")
+
+
+def domain(x: torch.Tensor, code: int) -> torch.Tensor:
+    return torch.full((len(x),), code)
+
+
 VARIANTS = [GeneActivityNetwork, PublishedGeneActivityNetwork]
 
 
@@ -39,74 +43,6 @@ def randomize(network: torch.nn.Module) -> None:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-
-
-def test_batch_norm_keeps_statistics_per_modality() -> None:
-    torch.manual_seed(0)
-    norm = ModalityBatchNorm(3, MODALITIES)
-    batches = {"rna": torch.randn(200, 3), "atac": 5 + 2 * torch.randn(200, 3)}
-    in_training = {}
-    for _ in range(1000):  # momentum 0.01
-        in_training = {modality: norm(x, modality) for modality, x in batches.items()}
-    norm.eval()
-    for modality, x in batches.items():
-        np.testing.assert_allclose(norm.statistics[modality].running_mean, x.mean(dim=0), rtol=1e-3, atol=1e-3)
-        np.testing.assert_allclose(norm.statistics[modality].running_var, x.var(dim=0), rtol=1e-3)
-        # The running variance is the unbiased one, 200 / 199 of the batch's.
-        np.testing.assert_allclose(norm(x, modality).detach(), in_training[modality].detach(), atol=0.02)
-
-
-def test_batch_norm_shares_scale_and_offset() -> None:
-    norm = ModalityBatchNorm(2, MODALITIES)
-    with torch.no_grad():
-        norm.weight.copy_(torch.tensor([2.0, 3.0]))
-        norm.bias.copy_(torch.tensor([1.0, -1.0]))
-    assert {name for name, _ in norm.named_parameters()} == {"weight", "bias"}
-    x = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
-    expected = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-3) * [2, 3] + [1, -1]
-    for modality in MODALITIES:
-        np.testing.assert_allclose(norm(torch.as_tensor(x), modality).detach(), expected, atol=1e-5)
-
-
-def test_batch_norm_of_equal_weights_is_torchs() -> None:
-    torch.manual_seed(0)
-    norm, reference = ModalityBatchNorm(3, MODALITIES), torch.nn.BatchNorm1d(3, eps=1e-3, momentum=0.01)
-    x = (5 + torch.randn(20, 3)).requires_grad_()
-    direction = torch.randn(20, 3)
-    for weights in (None, torch.full((20,), 0.3)):
-        (gradient,), (expected,) = (
-            torch.autograd.grad((y * direction).sum(), x) for y in (norm(x, "rna", weights), reference(x))
-        )
-        torch.testing.assert_close(gradient, expected)
-    torch.testing.assert_close(norm.statistics["rna"].running_mean, reference.running_mean)
-    torch.testing.assert_close(norm.statistics["rna"].running_var, reference.running_var)
-
-
-def test_batch_norm_weighs_cells() -> None:
-    torch.manual_seed(0)
-    norm, repeated = ModalityBatchNorm(3, MODALITIES), ModalityBatchNorm(3, MODALITIES)
-    x, counts = torch.randn(30, 3), torch.randint(0, 4, (30,))
-    result = norm(x, "atac", 0.2 * counts)
-    torch.testing.assert_close(
-        result.repeat_interleave(counts, dim=0), repeated(x.repeat_interleave(counts, 0), "atac")
-    )
-    # Those of no weight are normalised by the others.
-    mean, variance = x[counts > 0].mean(dim=0), x[counts > 0].var(dim=0, correction=0)
-    result = norm(x, "atac", (counts > 0).float())
-    torch.testing.assert_close(result, (x - mean) / (variance + 1e-3).sqrt())
-    # What inference uses follows the weights, too.
-    for _ in range(1500):
-        norm(x, "atac", (counts > 0).float())
-    torch.testing.assert_close(norm.statistics["atac"].running_mean, mean, atol=1e-5, rtol=0)
-
-
-def test_batch_norm_errors() -> None:
-    norm = ModalityBatchNorm(2, MODALITIES)
-    with pytest.raises(KeyError, match=r"'protein'.*\['atac', 'rna'\]"):
-        norm(torch.randn(4, 2), "protein")
-    with pytest.raises(ValueError, match=r"1 'rna' cell\(s\).*batch_size"):
-        norm(torch.randn(1, 2), "rna")
-    assert norm.eval()(torch.randn(1, 2), "rna").shape == (1, 2)
 
 
 @pytest.mark.parametrize("network_class", VARIANTS)
@@ -214,9 +150,9 @@ def test_projection_reads_components_and_passes_them_on() -> None:
     network.set_components(components)
     assert not network.components.weight.requires_grad
     torch.nn.init.zeros_(network.output.weight)
-    first = network.norms[0](network.layers[0](x @ components.t()), "rna")
+    first = network.norms[0](network.layers[0](x @ components.t()), domain(x, 0))
     expected = first @ network.shortcut.weight.t() + network.output.bias
-    torch.testing.assert_close(network(x, "rna"), expected)
+    torch.testing.assert_close(network(x, domain(x, 0)), expected)
 
 
 def test_projection_layer_by_layer() -> None:
@@ -228,39 +164,38 @@ def test_projection_layer_by_layer() -> None:
         x = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-3)
         x = np.where(x > 0, x, 0.2 * x)
     x = x @ network.output.weight.detach().numpy().T + network.output.bias.detach().numpy()
-    np.testing.assert_allclose(network(inputs, "rna").detach(), x, atol=1e-5)
+    np.testing.assert_allclose(network(inputs, domain(inputs, 0)).detach(), x, atol=1e-5)
 
 
-def test_projection_train_and_eval_agree_per_modality() -> None:
+def test_projection_train_and_eval_agree_by_domain() -> None:
     """Two modalities that differ by shift and scale alone share a latent space in training, and keep it in eval."""
     network = make_projection()
     rna = torch.randn(200, 6)
-    batches = {"rna": rna, "atac": 3 * rna + 4}
+    batches = {0: rna, 1: 3 * rna + 4}
     in_training = {}
     for _ in range(1000):
-        in_training = {modality: network(x, modality).detach() for modality, x in batches.items()}
+        in_training = {code: network(x, domain(x, code)).detach() for code, x in batches.items()}
     network.eval()
-    for modality, x in batches.items():
-        np.testing.assert_allclose(network(x, modality).detach(), in_training[modality], atol=0.02)
-    np.testing.assert_allclose(
-        network(batches["rna"], "rna").detach(), network(batches["atac"], "atac").detach(), atol=0.02
-    )
+    found = {code: network(x, domain(x, code)).detach() for code, x in batches.items()}
+    for code in batches:
+        np.testing.assert_allclose(found[code], in_training[code], atol=0.02)
+    np.testing.assert_allclose(found[0], found[1], atol=0.02)
 
 
 def test_projection_of_one_cell_is_that_in_a_batch() -> None:
     network = make_projection(dropout=0.2)
     x = torch.randn(20, 6)
-    network(x, "atac")
+    network(x, domain(x, 1))
     network.eval()
-    alone = torch.cat([network(cell[None], "atac") for cell in x])
-    torch.testing.assert_close(alone, network(x, "atac"), atol=1e-6, rtol=1e-5)
+    alone = torch.cat([network(cell[None], torch.tensor([1])) for cell in x])
+    torch.testing.assert_close(alone, network(x, domain(x, 1)), atol=1e-6, rtol=1e-5)
 
 
 def test_projection_state_dict() -> None:
     network, x = make_projection(), torch.randn(20, 6)
-    network(x, "atac")
+    network(x, domain(x, 1))
     rebuilt = ProjectionNetwork(n_genes=6, n_latent=2, n_hidden=(8, 5))
     rebuilt.load_state_dict(network.state_dict())
-    for modality in MODALITIES:
-        assert torch.equal(rebuilt.eval()(x, modality), network.eval()(x, modality))
-    assert not torch.equal(network(x, "rna"), network(x, "atac"))
+    for code in (0, 1):
+        assert torch.equal(rebuilt.eval()(x, domain(x, code)), network.eval()(x, domain(x, code)))
+    assert not torch.equal(network(x, domain(x, 0)), network(x, domain(x, 1)))

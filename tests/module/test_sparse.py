@@ -10,7 +10,6 @@ from scdart.module._sparse import (
     PriorLinks,
     SparseLinear,
     binarize,
-    dropout_sparse,
     log_normalize,
     sparse_linear,
     tfidf,
@@ -181,14 +180,4 @@ def test_normalisation_leaves_its_input_alone(counts: torch.Tensor) -> None:
     before = csr.values().clone()
     log_normalize(csr)
     tfidf(csr, torch.full((30,), 2.0))
-    dropout_sparse(csr, 0.5)
     assert torch.equal(csr.values(), before)
-
-
-def test_dropout_keeps_the_expectation() -> None:
-    x = torch.ones(100, 100).to_sparse_csr()
-    torch.manual_seed(0)
-    dropped = dropout_sparse(x, 0.3).values()
-    assert (dropped == 0).double().mean() == pytest.approx(0.3, abs=0.02)
-    np.testing.assert_allclose(dropped[dropped > 0], 1 / 0.7, rtol=1e-6)
-    assert dropout_sparse(x, 0.3, training=False) is x

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from scdart.pp._agreement import _combine, _cross_correlation_score, held_out_agreement
+from scdart.pp._anchor_settings import AnchorSettings
 from scdart.pp._correspondence import Coordinates, Evidence
 
 
@@ -46,16 +47,16 @@ def test_held_out_genes_and_their_peaks_are_not_seen(evidence):
         seen.append(part)
         return [Coordinates(time, time)]
 
-    held_out_agreement(data, infer, 5, np.random.default_rng(0))
+    held_out_agreement(data, infer, AnchorSettings(n_neighbors=5), np.random.default_rng(0))
     genes = [part.expression.shape[1] for part in seen]
     assert genes == [12, 12]
     for part in seen:
-        assert part.prior.shape == (part.weights.shape[1], part.expression.shape[1])
+        assert part.prior.shape == (part.accessibility.shape[1], part.expression.shape[1])
         # All peaks that are left have a gene that is left, and the peak of two genes is there only if both are.
         assert part.prior.getnnz(axis=1).min() > 0
-    peaks = {tuple(column) for part in seen for column in part.weights.T.toarray()}
+    peaks = {tuple(column) for part in seen for column in part.accessibility.T.toarray()}
     both = sum(part.prior.getnnz(axis=1).max() == 2 for part in seen)
-    assert len(peaks) == sum(part.weights.shape[1] for part in seen) == (48 if both else 47)
+    assert len(peaks) == sum(part.accessibility.shape[1] for part in seen) == (48 if both else 47)
 
 
 def test_right_correspondence_beats_wrong_one(evidence):
@@ -64,7 +65,7 @@ def test_right_correspondence_beats_wrong_one(evidence):
     right, wrong, mirrored = held_out_agreement(
         data,
         lambda part, rng: [Coordinates(time, time), Coordinates(time, shuffled), Coordinates(time, -time)],
-        10,
+        AnchorSettings(n_neighbors=10),
         np.random.default_rng(0),
     )
     assert right.correlation > 0.3

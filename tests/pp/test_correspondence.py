@@ -10,10 +10,9 @@ import scipy.sparse as sp
 
 from scdart.metrics import foscttm
 from scdart.pp import _correspondence
+from scdart.pp._anchor_settings import AnchorSettings
 from scdart.pp._correspondence import (
-    VARIANTS,
     Evidence,
-    coordinate_variants,
     draw_landmarks,
     override_rows,
     partners,
@@ -21,6 +20,9 @@ from scdart.pp._correspondence import (
     similarity,
 )
 from scdart.pp._features import log_normalize, tfidf
+from scdart.pp._variants import VARIANTS, coordinate_variants
+
+SETTINGS = AnchorSettings(n_components=5, n_neighbors=20)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +41,8 @@ def evidence():
 
 
 def canonical_coordinates(evidence, landmarks=None):
-    landmarks = draw_landmarks(evidence, np.random.default_rng(0), 0) if landmarks is None else landmarks
-    return similarity(evidence, random_state=0).coordinates(landmarks, 5)
+    landmarks = draw_landmarks(evidence, SETTINGS, np.random.default_rng(0)) if landmarks is None else landmarks
+    return similarity(evidence, SETTINGS).coordinates(landmarks, 5)
 
 
 def dense_similarity(evidence):
@@ -48,7 +50,7 @@ def dense_similarity(evidence):
     z = (expression - expression.mean(axis=0)) / expression.std(axis=0)
     u, _, _ = np.linalg.svd(z, full_matrices=False)
     basis = u[:, :30]
-    activity = evidence.weights.toarray().astype(float) @ evidence.prior.toarray()
+    activity = evidence.accessibility.toarray().astype(float) @ evidence.prior.toarray()
     expected = activity.sum(axis=1, keepdims=True) * activity.sum(axis=0) / activity.sum()
     residual = np.minimum((activity - expected) / np.sqrt(expected), 10)
     return basis @ basis.T @ z @ residual.T
@@ -72,12 +74,14 @@ def test_canonical_coordinates_are_the_dense_formula(evidence, monkeypatch, chun
 
 
 def test_cells_that_are_no_landmarks_are_placed_by_their_similarity_to_these(evidence):
-    some = draw_landmarks(evidence, np.random.default_rng(0), 0)._replace(rna=np.arange(90), atac=np.arange(40, 150))
+    some = draw_landmarks(evidence, SETTINGS, np.random.default_rng(0))._replace(
+        rna=np.arange(90), atac=np.arange(40, 150)
+    )
     similar = dense_similarity(evidence)
     similar = similar - similar[:90].mean(axis=0)
     similar -= similar[:, 40:].mean(axis=1, keepdims=True)
     u, s, vt = np.linalg.svd(similar[:90, 40:], full_matrices=False)
-    found = similarity(evidence, random_state=0).centred(some).coordinates(some, 5)
+    found = similarity(evidence, SETTINGS).centred(some).coordinates(some, 5)
     signs = np.sign((found.rna[:90] * u[:, :5]).sum(axis=0))
     for one, expected in ((found.rna, similar[:, 40:] @ vt[:5].T), (found.atac, similar[:90].T @ u[:, :5])):
         expected = expected / np.sqrt(s[:5])
@@ -86,8 +90,8 @@ def test_cells_that_are_no_landmarks_are_placed_by_their_similarity_to_these(evi
 
 def test_more_components_than_the_data_hold_are_empty(evidence):
     few = replace(evidence, prior=(evidence.prior @ sp.diags((np.arange(60) < 3).astype(float))).tocsr())
-    landmarks = draw_landmarks(few, np.random.default_rng(0), 0)
-    found = similarity(few, random_state=0).coordinates(landmarks, 5)
+    landmarks = draw_landmarks(few, SETTINGS, np.random.default_rng(0))
+    found = similarity(few, SETTINGS).coordinates(landmarks, 5)
     for one in found:
         assert one.shape == (150, 5)
         assert np.linalg.norm(one[:, 3:]) < 1e-3 * np.linalg.norm(one[:, :3])
@@ -98,7 +102,7 @@ def test_rare_genes_and_closed_genes_do_not_disturb(evidence):
     absent = sp.csr_matrix((np.zeros(150), (np.arange(150), np.zeros(150, int))), shape=(150, 1))  # stored zeros
     more = Evidence(
         sp.hstack([evidence.expression, sp.csr_matrix((150, 1))], format="csr"),
-        evidence.weights,
+        evidence.accessibility,
         sp.hstack([evidence.prior, sp.csr_matrix((evidence.prior.shape[0], 1))], format="csr"),
     )
     expected = canonical_coordinates(evidence)
@@ -106,29 +110,29 @@ def test_rare_genes_and_closed_genes_do_not_disturb(evidence):
     np.testing.assert_allclose(found.rna @ found.atac.T, expected.rna @ expected.atac.T, atol=1e-3)
     # One cell in 1,500 expresses the gene.
     tall = sp.vstack([sp.hstack([evidence.expression, rare])] + 9 * [sp.hstack([evidence.expression, absent])]).tocsr()
-    scaled = _correspondence._unit_variance(tall)
+    scaled = _correspondence._unit_variance(tall, SETTINGS.min_detected)
     assert not scaled[:, -1].toarray().any()
     np.testing.assert_allclose(scaled[:, :-1].toarray().std(axis=0), 1, rtol=1e-4)
 
 
 def refine(evidence, n_rounds, landmarks=None):
     rng = np.random.default_rng(0)
-    landmarks = draw_landmarks(evidence, rng, 0) if landmarks is None else landmarks
-    return refined_coordinates(evidence, canonical_coordinates(evidence, landmarks), landmarks, n_rounds, 20, rng)
+    landmarks = draw_landmarks(evidence, SETTINGS, rng) if landmarks is None else landmarks
+    settings = replace(SETTINGS, n_rounds=n_rounds)
+    return refined_coordinates(evidence, canonical_coordinates(evidence, landmarks), landmarks, settings, rng)
 
 
 def test_refinement_uses_peaks_without_link(evidence):
     linked = evidence.prior.getnnz(axis=1) > 0
-    part = Evidence(evidence.expression, evidence.weights[:, linked], evidence.prior[linked])
+    part = Evidence(evidence.expression, evidence.accessibility[:, linked], evidence.prior[linked])
     canonical, without, refined = (foscttm(*refine(*args)) for args in ((evidence, 0), (part, 2), (evidence, 2)))
     assert refined < 0.95 * without
     assert refined < 0.8 * canonical
 
 
-def test_refinement_learns_from_landmarks_for_all_cells(evidence, monkeypatch):
+def test_refinement_learns_from_landmarks_for_all_cells(evidence):
     canonical = refine(evidence, 0)
-    monkeypatch.setattr(_correspondence, "_MAX_LANDMARKS", 75)
-    landmarks = draw_landmarks(evidence, np.random.default_rng(1), 0)
+    landmarks = draw_landmarks(evidence, replace(SETTINGS, max_landmarks=75), np.random.default_rng(1))
     assert [len(np.unique(rows)) for rows in landmarks[:2]] == [75, 75]
     assert (landmarks.rna != landmarks.atac).any()
     refined = refine(evidence, 2, landmarks)
@@ -142,8 +146,8 @@ def test_cells_without_counterpart_are_left_out(evidence):
     rna = np.arange(90)  # the end of the line is in ATAC alone
     part = replace(evidence, expression=evidence.expression[rna])
     rng = np.random.default_rng(0)
-    everybody = draw_landmarks(part, rng, 0)
-    variants = list(coordinate_variants(part, everybody, 5, 10, rng, 0))
+    everybody = draw_landmarks(part, SETTINGS, rng)
+    variants = list(coordinate_variants(part, everybody, replace(SETTINGS, n_neighbors=10), rng))
     assert tuple(variant.name for variant in variants) == VARIANTS
     landmarks = variants[-1].landmarks
     assert np.isin(np.arange(85), landmarks.rna).mean() > 0.9
@@ -161,16 +165,17 @@ def test_known_rows_replace_inferred_ones():
 def test_partners_are_landmarks_or_known(evidence):
     coordinates = canonical_coordinates(evidence).unit()
     rows = {"rna": np.arange(0, 150, 2), "atac": np.arange(0, 150, 3)}
-    landmarks = draw_landmarks(evidence, np.random.default_rng(0), 0)._replace(**rows)
+    landmarks = draw_landmarks(evidence, SETTINGS, np.random.default_rng(0))._replace(**rows)
     known = sp.csr_matrix(([1.0], ([3], [140])), shape=(150, 150))
-    to_rna, to_atac = partners(coordinates, landmarks, 10, known)
-    assert to_rna[3].indices.tolist() == [140]
-    assert to_atac[140].indices.tolist() == [3]
+    settings = replace(SETTINGS, n_neighbors=10)
+    atac_of_rna, rna_of_atac = partners(coordinates, landmarks, settings, known)
+    assert atac_of_rna[3].indices.tolist() == [140]
+    assert rna_of_atac[140].indices.tolist() == [3]
     others = np.arange(150) != 3
-    assert np.isin(to_rna[others].indices, landmarks.atac).all()
-    assert (to_rna[others] != partners(coordinates, landmarks, 10)[0][others]).nnz == 0
-    for weights in (to_rna, to_atac):
+    assert np.isin(atac_of_rna[others].indices, landmarks.atac).all()
+    assert (atac_of_rna[others] != partners(coordinates, landmarks, settings)[0][others]).nnz == 0
+    for weights in (atac_of_rna, rna_of_atac):
         np.testing.assert_allclose(weights.sum(axis=1), 1)
-    some_rna, some_atac = partners(coordinates, landmarks, 10, known, queries=landmarks)
-    assert (some_rna != to_rna[landmarks.rna]).nnz == 0
-    assert (some_atac != to_atac[landmarks.atac]).nnz == 0
+    some_rna, some_atac = partners(coordinates, landmarks, settings, known, queries=landmarks)
+    assert (some_rna != atac_of_rna[landmarks.rna]).nnz == 0
+    assert (some_atac != rna_of_atac[landmarks.atac]).nnz == 0

@@ -9,19 +9,8 @@ import sys
 import graphtools
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestNeighbors
 
-from scdart.pp import _kernel
 from scdart.pp._kernel import alpha_decay_kernel
-
-
-class ExactSearch:
-    """What pynndescent offers, without the half minute that it takes to compile."""
-
-    def __init__(self, data, n_neighbors, random_state):
-        assert data.dtype == np.float32
-        distances, indices = NearestNeighbors(n_neighbors=n_neighbors).fit(data).kneighbors(data)
-        self.neighbor_graph = indices.astype(np.int32), distances.astype(np.float32)
 
 
 @pytest.fixture
@@ -33,8 +22,8 @@ def features():
 @pytest.fixture(params=["exact", "approximate"])
 def search(request, monkeypatch):
     if request.param == "approximate":
-        monkeypatch.setattr(_kernel, "_MAX_EXACT", 10)
-        monkeypatch.setattr("pynndescent.NNDescent", ExactSearch)
+        monkeypatch.setattr("scdart._neighbors.MAX_EXACT", 10)
+        request.getfixturevalue("exact_search")
 
 
 @pytest.mark.parametrize("n_neighbors", [1, 5, 12])
@@ -47,10 +36,10 @@ def test_kernel_is_graphtools_default(features, n_neighbors):
     np.testing.assert_allclose(kernel.toarray()[expected > 1e-3], expected[expected > 1e-3], rtol=1e-4)
 
 
+@pytest.mark.usefixtures("exact_search")
 def test_fewer_candidates_lose_hardly_any_affinity(features, monkeypatch):
     exact = alpha_decay_kernel(features)
-    monkeypatch.setattr(_kernel, "_MAX_EXACT", 100)
-    monkeypatch.setattr("pynndescent.NNDescent", ExactSearch)
+    monkeypatch.setattr("scdart._neighbors.MAX_EXACT", 100)
     approximate = alpha_decay_kernel(features)
     assert abs(approximate - approximate.T).max() == 0
     assert 0 < abs(approximate - exact).sum() < 0.01 * exact.sum()
@@ -66,7 +55,7 @@ def test_approximate_search_is_imported_when_needed():
 @pytest.mark.skipif("SCDART_SLOW" not in os.environ, reason="compiles for half a minute: set SCDART_SLOW to run")
 def test_approximate_search_finds_nearly_all_and_is_reproducible(features, monkeypatch):
     exact = alpha_decay_kernel(features)
-    monkeypatch.setattr(_kernel, "_MAX_EXACT", 100)
+    monkeypatch.setattr("scdart._neighbors.MAX_EXACT", 100)
     approximate = alpha_decay_kernel(features, random_state=1)
     assert abs(approximate - exact).sum() < 0.01 * exact.sum()
     assert (approximate != alpha_decay_kernel(features, random_state=1)).nnz == 0

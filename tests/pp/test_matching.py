@@ -7,7 +7,12 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from scdart.pp import _matching
+from scdart.pp._anchor_settings import AnchorSettings
 from scdart.pp._matching import counterpart_confidence, is_reciprocated, soft_neighbors
+
+
+def neighbors(n):
+    return AnchorSettings(n_neighbors=n)
 
 
 @pytest.fixture
@@ -22,7 +27,7 @@ def test_weights_fall_with_the_distance_in_units_of_the_furthest_neighbour(cloud
     furthest = np.sort(distances, axis=1)[:, [6]]
     expected = np.where(distances <= furthest, np.exp(-2 * (distances / furthest) ** 2), 0)
     expected /= expected.sum(axis=1, keepdims=True)
-    weights = soft_neighbors(query, reference, 7)
+    weights = soft_neighbors(query, reference, neighbors(7))
     assert weights.nnz == 7 * 40
     np.testing.assert_allclose(weights.toarray(), expected, atol=1e-12)
 
@@ -30,9 +35,9 @@ def test_weights_fall_with_the_distance_in_units_of_the_furthest_neighbour(cloud
 def test_only_candidates_are_neighbours(clouds):
     query, reference = clouds
     candidates = np.arange(1, 60, 3)
-    weights = soft_neighbors(query, reference, 5, candidates)
+    weights = soft_neighbors(query, reference, neighbors(5), candidates)
     assert weights.shape == (40, 60)
-    expected = soft_neighbors(query, reference[candidates], 5)
+    expected = soft_neighbors(query, reference[candidates], neighbors(5))
     np.testing.assert_array_equal(weights[:, candidates].toarray(), expected.toarray())
     np.testing.assert_allclose(weights.sum(axis=1), 1)
 
@@ -40,7 +45,7 @@ def test_only_candidates_are_neighbours(clouds):
 def test_few_or_coincident_reference_cells_are_no_problem():
     reference = np.zeros((3, 2))
     for query in (np.zeros((2, 2)), np.ones((2, 2))):
-        np.testing.assert_allclose(soft_neighbors(query, reference, 10).toarray(), np.full((2, 3), 1 / 3))
+        np.testing.assert_allclose(soft_neighbors(query, reference, neighbors(10)).toarray(), np.full((2, 3), 1 / 3))
 
 
 def test_cells_that_the_other_modality_lacks_have_no_confidence():
@@ -49,11 +54,11 @@ def test_cells_that_the_other_modality_lacks_have_no_confidence():
     own = 10 * np.eye(2)[population] + rng.normal(size=(300, 2))
     shared = rng.normal(size=(300, 3))  # which says nothing about the population
     received = np.where(population == 0, rng.poisson(3, size=300), 0.0)
-    confused = counterpart_confidence(received, shared, own, 20)
+    confused = counterpart_confidence(received, shared, own, neighbors(20))
     assert confused.shape == (300,)
     assert (confused.min() >= 0) & (confused.max() == 1)
     for candidates in (np.arange(300), np.arange(0, 300, 2)):
-        confidence = counterpart_confidence(received, own, own[candidates], 20, candidates)
+        confidence = counterpart_confidence(received, own, own[candidates], neighbors(20), candidates)
         assert confidence[population == 0].min() > 0.7  # the mass that they receive is random
         assert np.median(confidence[population == 0]) > 0.9
         assert confidence[population == 1].max() < 0.01
@@ -63,7 +68,7 @@ def test_hubs_do_not_lend_their_confidence():
     positions = np.linspace(0, 1, 100)[:, None]
     received = np.ones(100)
     received[0] = 1000
-    assert counterpart_confidence(received, positions, positions, 10).min() > 0.99
+    assert counterpart_confidence(received, positions, positions, neighbors(10)).min() > 0.99
 
 
 def test_confidence_is_in_units_of_what_cells_with_a_counterpart_receive():
@@ -71,12 +76,12 @@ def test_confidence_is_in_units_of_what_cells_with_a_counterpart_receive():
     positions = 10.0 * population[:, None] + np.random.default_rng(0).normal(size=(100, 1))
     # 80/20 against 20/80: the 20 receive 80% of the mass.
     received = np.where(population == 0, 0.25, 4.0)
-    confidence = counterpart_confidence(received, positions, positions, 10)
+    confidence = counterpart_confidence(received, positions, positions, neighbors(10))
     np.testing.assert_allclose(confidence[population == 0], 0.25 / 4, rtol=1e-6)
     np.testing.assert_allclose(confidence[population == 1], 1)
     # However many cells the other modality lacks.
     received = np.where(population == 0, 0.0, 5.0)
-    confidence = counterpart_confidence(received, positions, positions, 10)
+    confidence = counterpart_confidence(received, positions, positions, neighbors(10))
     np.testing.assert_allclose(confidence, population, atol=1e-6)
 
 
@@ -86,13 +91,14 @@ def test_round_trips_tell_scarce_from_missing_counterparts(monkeypatch):
     place = np.linspace(0, 4, 400)
     other = np.concatenate([place[:200], place[200:300:5]])
     forth, back = (
-        soft_neighbors(*pair, 5) for pair in ((place[:, None], other[:, None]), (other[:, None], place[:, None]))
+        soft_neighbors(*pair, neighbors(5))
+        for pair in ((place[:, None], other[:, None]), (other[:, None], place[:, None]))
     )
     own = np.column_stack([place, 0.01 * rng.normal(size=400)])
-    found = is_reciprocated(forth, back, own, 10)
-    received = counterpart_confidence(np.asarray(back.sum(axis=0)).ravel(), place[:, None], own, 10)
+    found = is_reciprocated(forth, back, own, neighbors(10))
+    received = counterpart_confidence(np.asarray(back.sum(axis=0)).ravel(), place[:, None], own, neighbors(10))
     assert found[:290].mean() > 0.95
     assert not found[330:].any()
     assert np.median(received[220:280]) < 0.5
     monkeypatch.setattr(_matching, "_WORKING_MEMORY", 0.05)
-    np.testing.assert_array_equal(is_reciprocated(forth, back, own, 10), found)
+    np.testing.assert_array_equal(is_reciprocated(forth, back, own, neighbors(10)), found)

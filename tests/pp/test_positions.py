@@ -8,7 +8,10 @@ import scipy.sparse as sp
 
 from scdart.metrics import foscttm
 from scdart.pp import _positions
-from scdart.pp._positions import Choice, relative_positions, way_graph
+from scdart.pp._anchor_settings import AnchorSettings
+from scdart.pp._positions import Partners, knn_graph, relative_positions
+
+SETTINGS = AnchorSettings()
 
 
 def tree(seed, n_features, scale=1.0):
@@ -25,19 +28,18 @@ def choice(partner, n_other, confidence=None):
     """Everybody chose one partner."""
     n_own = len(partner)
     weights = sp.csr_matrix((np.ones(n_own), (np.arange(n_own), partner)), shape=(n_own, n_other))
-    return Choice(weights, np.ones(n_own) if confidence is None else confidence)
+    return Partners(weights, np.ones(n_own) if confidence is None else confidence)
 
 
 def positions(rna, atac, to_atac, to_rna, seed=0):
     choices = choice(to_atac, len(atac)), choice(to_rna, len(rna))
-    return relative_positions(way_graph(rna), way_graph(atac), *choices, np.random.default_rng(seed))
+    return relative_positions(knn_graph(rna, 15), knn_graph(atac, 15), *choices, SETTINGS, np.random.default_rng(seed))
 
 
-def test_ways_on_a_line_are_differences(monkeypatch):
-    monkeypatch.setattr(_positions, "_N_NEIGHBORS", 2)
+def test_paths_on_a_line_are_differences():
     place = np.cumsum(np.random.default_rng(0).uniform(0.5, 1.5, size=40))
     milestones = np.array([3, 17, 30])
-    found = _positions._roots_of_ways(way_graph(place[:, None]), milestones)
+    found = _positions._sqrt_geodesics(knn_graph(place[:, None], 2), milestones)
     lengths = np.abs(place[:, None] - place[milestones])
     typical = np.median([place[17] - place[3], place[30] - place[17], place[30] - place[3]])
     np.testing.assert_allclose(found, np.sqrt(lengths / typical / 3), rtol=1e-5, atol=1e-7)
@@ -62,7 +64,7 @@ def test_cells_that_are_not_trusted_are_no_milestones():
     confidence = np.ones(100)
     confidence[::2] = 0
     chooser, chosen = choice(np.arange(100), 100, confidence), choice(np.arange(100), 100)
-    cells, partners = _positions._milestones(chooser, chosen, np.random.default_rng(0))
+    cells, partners = _positions._milestones(chooser, chosen, SETTINGS, np.random.default_rng(0))
     assert len(cells) == 50
     assert (cells % 2 == 1).all()
     np.testing.assert_array_equal(cells, partners)
@@ -79,14 +81,16 @@ def test_a_fork_is_not_taken_for_a_branch_that_the_other_modality_lacks():
     to_rna = kept.copy()
     to_rna[fork] = np.flatnonzero((branch == 2) & (np.abs(time - 0.5) < 0.1))
     confidence = np.where(branch == 2, 0.3, 1.0)
-    choices = Choice(choice(to_atac, 200).partners, confidence), choice(to_rna, 300)
-    z_rna, z_atac = relative_positions(way_graph(rna), way_graph(atac), *choices, np.random.default_rng(0))
+    choices = Partners(choice(to_atac, 200).weights, confidence), choice(to_rna, 300)
+    z_rna, z_atac = relative_positions(
+        knn_graph(rna, 15), knn_graph(atac, 15), *choices, SETTINGS, np.random.default_rng(0)
+    )
     nearest = np.linalg.norm(z_atac[fork, None] - z_rna, axis=2).argmin(axis=1)
     assert (time[nearest] < 0.25).all()
 
 
 @pytest.mark.parametrize("n_same", [5, 40])
-def test_coincident_cells_and_parts_without_a_way_have_finite_positions(n_same):
+def test_coincident_cells_and_parts_without_a_path_have_finite_positions(n_same):
     rna, atac = tree(1, 10)[0], tree(2, 25)[0]
     rna[:n_same] = rna[0]
     rna[200:] += 1e3

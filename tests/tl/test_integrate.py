@@ -12,7 +12,7 @@ import torch
 from mudata import MuData
 from scipy import sparse
 
-from scdart import tl
+from scdart import _checks, tl
 from scdart.datasets import simulate
 from scdart.model import PRESETS, SCDART
 from scdart.tl import integrate
@@ -316,3 +316,22 @@ def test_result_can_be_saved_and_goes_to_scanpy(mdata, tmp_path):
     sc.pp.neighbors(read, use_rep="X_scdart")
     sc.tl.diffmap(read, n_comps=5)
     assert read.obsm["X_diffmap"].shape == (110, 5)
+
+
+def test_counts_are_scanned_once(mdata, monkeypatch):
+    scanned = []
+
+    class Counting:
+        """NumPy, with a note of every array that is looked through."""
+
+        def isfinite(self, values):
+            scanned.append(values.size)
+            return np.isfinite(values)
+
+        def __getattr__(self, name):
+            return getattr(np, name)
+
+    monkeypatch.setattr(_checks, "np", Counting())
+    integrate(mdata, max_epochs=1, train_kwargs=QUIET)
+    for mod in ("rna", "atac"):
+        assert scanned.count(mdata[mod].X.nnz) == 1

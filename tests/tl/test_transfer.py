@@ -49,7 +49,7 @@ def test_approximate_neighbours_are_nearly_exact(make_tree, monkeypatch):
     rna, atac = clouds(make_tree(600, 500))
     exact = neighbors.nearest_weights(atac, rna, 10)
     graph = neighbors.cell_graph(rna, 10).obsp["connectivities"]
-    monkeypatch.setattr(neighbors, "_MAX_EXACT", 100)
+    monkeypatch.setattr("scdart._neighbors.MAX_EXACT", 100)
     approximate = neighbors.nearest_weights(atac, rna, 10)
     assert approximate.multiply(exact > 0).sum() / 500 > 0.98
     approximate_graph = neighbors.cell_graph(rna, 10).obsp["connectivities"]

@@ -1,20 +1,45 @@
 """Registration and loading of two modalities whose cells differ."""
 
 from ._constants import BATCH_KEYS, REGISTRY_KEYS
-from ._dataset import UnpairedDataset
-from ._fields import AnchorsField, CountsField, DiffusionCoordinatesField, GroupsField, PriorField
-from ._sampler import PairSampler
+from ._dataset import UnpairedDataset, sequential_loader
+from ._fields import AnchorsField, ConfidenceField, CountsField, DiffusionCoordinatesField, GroupsField, PriorField
+from ._modalities import MODALITIES, Modality, names_of_modalities
+from ._registered import (
+    registered_anchors,
+    registered_columns,
+    registered_confidence,
+    registered_modalities,
+    registered_n_cells,
+    registered_names,
+)
+from ._sampler import PairSampler, steps_per_epoch
 from ._splitter import UnpairedDataSplitter
+from ._validation import check_groups, check_setup, checked_confidence
 
 __all__ = [
     "BATCH_KEYS",
+    "MODALITIES",
     "REGISTRY_KEYS",
     "AnchorsField",
+    "ConfidenceField",
     "CountsField",
     "DiffusionCoordinatesField",
     "GroupsField",
+    "Modality",
     "PairSampler",
     "PriorField",
     "UnpairedDataSplitter",
     "UnpairedDataset",
+    "check_groups",
+    "check_setup",
+    "checked_confidence",
+    "names_of_modalities",
+    "registered_anchors",
+    "registered_columns",
+    "registered_confidence",
+    "registered_modalities",
+    "registered_n_cells",
+    "registered_names",
+    "sequential_loader",
+    "steps_per_epoch",
 ]

@@ -1,4 +1,4 @@
-"""Keys under which the data manager registers what the model reads."""
+"""Keys of what is registered for both modalities together, and names of the tensors of a minibatch."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from typing import Final, NamedTuple
 
 
 class _RegistryKeys(NamedTuple):
-    RNA: str = "X"
-    ATAC: str = "atac"
-    RNA_DIFFUSION: str = "rna_diffusion"
-    ATAC_DIFFUSION: str = "atac_diffusion"
+    """What belongs to one modality is named in the table of modalities."""
+
     GENE_ACTIVITY: str = "gene_activity"
     ANCHORS: str = "anchors"
-    RNA_GROUPS: str = "rna_groups"
-    ATAC_GROUPS: str = "atac_groups"
 
 
 REGISTRY_KEYS: Final = _RegistryKeys()
@@ -23,6 +19,8 @@ class _BatchKeys(NamedTuple):
     """Names of the tensors of one modality within a minibatch."""
 
     COUNTS: str = "counts"
+    #: Code of each cell's domain: cells of one domain share statistics.
+    DOMAIN: str = "domain"
     COORDINATES: str = "coordinates"
     GROUPS: str = "groups"
     #: Beside the modalities: how far row r of both modalities are trusted to be partners, zero for a random pair.

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from scdart._constants import ATAC, RNA
 
-from ._constants import BATCH_KEYS, REGISTRY_KEYS
+from ._constants import BATCH_KEYS
 from ._fields import GroupsField
+from ._modalities import MODALITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,10 +27,8 @@ Minibatch: TypeAlias = dict[str, Any]
 #: Rows wanted of each modality (numbers within the modality), and the weights of the pairs.
 Request: TypeAlias = "Mapping[str, np.ndarray]"
 
-_SLOTS = {
-    RNA: (REGISTRY_KEYS.RNA, REGISTRY_KEYS.RNA_DIFFUSION, REGISTRY_KEYS.RNA_GROUPS),
-    ATAC: (REGISTRY_KEYS.ATAC, REGISTRY_KEYS.ATAC_DIFFUSION, REGISTRY_KEYS.ATAC_GROUPS),
-}
+#: Code of the domain of each modality's cells.
+DOMAINS = {role: code for code, role in enumerate(MODALITIES)}
 
 with warnings.catch_warnings():
     # torch says once per process that this layout is in beta; nobody who trains a model needs to read that.
@@ -53,14 +52,15 @@ class UnpairedDataset(Dataset):
     def __init__(self, manager: AnnDataManager, roles: Iterable[str] = (RNA, ATAC), *, targets: bool = True) -> None:
         self._data: dict[str, dict[str, Any]] = {}
         for role in roles:
-            counts, coordinates, groups = _SLOTS[role]
-            self._data[role] = {BATCH_KEYS.COUNTS: manager.get_from_registry(counts)}
+            modality = MODALITIES[role]
+            counts = manager.get_from_registry(modality.counts)
+            slots = {BATCH_KEYS.COUNTS: counts, BATCH_KEYS.DOMAIN: np.full(counts.shape[0], DOMAINS[role])}
             if targets:
-                self._data[role][BATCH_KEYS.COORDINATES] = manager.get_from_registry(coordinates)
-                if groups not in manager.data_registry:
-                    continue
-                categories = manager.get_state_registry(groups)[GroupsField.CATEGORIES]
-                self._data[role][BATCH_KEYS.GROUPS] = _codes(manager.get_from_registry(groups), categories)
+                slots[BATCH_KEYS.COORDINATES] = manager.get_from_registry(modality.coordinates)
+                if modality.groups in manager.data_registry:
+                    categories = manager.get_state_registry(modality.groups)[GroupsField.CATEGORIES]
+                    slots[BATCH_KEYS.GROUPS] = _codes(manager.get_from_registry(modality.groups), categories)
+            self._data[role] = slots
 
     def n_cells(self, role: str) -> int:
         """Return the number of cells of a modality."""

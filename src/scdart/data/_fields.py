@@ -1,4 +1,4 @@
-"""MuData fields that a query may lack, and fields for anchors and groups."""
+"""MuData fields that a query may lack, and fields for anchors, their confidence and groups."""
 
 from __future__ import annotations
 
@@ -15,16 +15,8 @@ from scvi.data.fields import (
     MuDataVarmField,
 )
 
-from scdart._constants import ATAC, RNA
-from scdart._mudata import modality_rows
-
-from ._constants import REGISTRY_KEYS
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mudata import MuData
-    from scvi.data import AnnDataManager
 
 
 class _OptionalOnTransfer(BaseMuDataWrapperClass):
@@ -126,6 +118,13 @@ class AnchorsField(_TopLevelField):
         super().__init__(registry_key, "obsp", attr_key)
 
 
+class ConfidenceField(_TopLevelField):
+    """How far the anchors of one modality's cells are trusted, in [0, 1]. Used in training only."""
+
+    def __init__(self, registry_key: str, attr_key: str | None, mod_key: str) -> None:
+        super().__init__(registry_key, "obsm", attr_key, mod_key)
+
+
 class GroupsField(_TopLevelField):
     """Group labels of one modality's cells, read from ``obs`` without writing codes into it."""
 
@@ -138,46 +137,3 @@ class GroupsField(_TopLevelField):
         """Register the labels; missing values mean that a cell belongs to no group."""
         super().register_field(mdata)
         return {self.CATEGORIES: np.unique(pd.Series(self.get_field_data(mdata).ravel()).dropna().astype(str))}
-
-
-def registered_names(registry: dict, key: str) -> pd.Index:
-    """Names of the genes or peaks whose counts were registered under the key."""
-    return pd.Index(registry["field_registries"][key]["state_registry"]["column_names"])
-
-
-def gene_columns(registry: dict, genes: Sequence[str] | None) -> np.ndarray:
-    """Columns of the registered RNA counts that hold the genes; all without genes."""
-    names = registered_names(registry, REGISTRY_KEYS.RNA)
-    if genes is None:
-        return np.arange(len(names))
-    unknown = [gene for gene in genes if gene not in names]
-    if unknown:
-        raise KeyError(f"genes not in the model: {unknown[:5]}{'...' if len(unknown) > 5 else ''}.")
-    return names.get_indexer(pd.Index(genes))
-
-
-def registered_anchors(manager: AnnDataManager) -> sparse.csr_matrix | None:
-    """Weights between all RNA rows and all ATAC rows, of shape (n_rna, n_atac); ``None`` without anchors."""
-    if REGISTRY_KEYS.ANCHORS not in manager.data_registry:
-        return None
-    rows_of = []
-    for key in (REGISTRY_KEYS.RNA, REGISTRY_KEYS.ATAC):
-        rows = modality_rows(manager.adata, manager.data_registry[key].mod_key)
-        measured = np.flatnonzero(rows >= 0)
-        rows_of.append(measured[np.argsort(rows[measured])])
-    anchors = sparse.csr_matrix(manager.get_from_registry(REGISTRY_KEYS.ANCHORS))
-    return anchors[rows_of[0]][:, rows_of[1]].tocsr()
-
-
-def registered_confidence(manager: AnnDataManager) -> dict[str, np.ndarray] | None:
-    """How far each cell's anchors are trusted, in [0, 1], by modality; ``None`` where nothing is said about it."""
-    if REGISTRY_KEYS.ANCHORS not in manager.data_registry:
-        return None
-    slot = f"{manager.data_registry[REGISTRY_KEYS.ANCHORS].attr_key}_confidence"
-    confidence = {}
-    for role, key in ((RNA, REGISTRY_KEYS.RNA), (ATAC, REGISTRY_KEYS.ATAC)):
-        obsm = manager.adata.mod[manager.data_registry[key].mod_key].obsm
-        if slot not in obsm:
-            return None
-        confidence[role] = np.asarray(obsm[slot]).ravel()
-    return confidence

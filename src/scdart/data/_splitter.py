@@ -12,9 +12,8 @@ from torch.utils.data import DataLoader
 from scdart._constants import ATAC, RNA
 from scdart._mudata import modality_rows
 
-from ._constants import REGISTRY_KEYS
 from ._dataset import UnpairedDataset
-from ._fields import registered_anchors, registered_confidence
+from ._registered import registered_anchors, registered_confidence, registered_modalities
 from ._sampler import PairSampler
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ class UnpairedDataSplitter(LightningDataModule):
         may be left out.
     batch_size
         Cells of each modality per minibatch.
+    anchored
+        Whether cells meet as partners under the registered anchors; otherwise they are drawn independently.
     **loader_kwargs
         Passed on to :class:`torch.utils.data.DataLoader` (``num_workers``, ``pin_memory``, ...).
     """
@@ -56,6 +57,7 @@ class UnpairedDataSplitter(LightningDataModule):
         shuffle_set_split: bool = True,
         external_indexing: dict[str, list[np.ndarray]] | None = None,
         batch_size: int = 256,
+        anchored: bool = True,
         load_sparse_tensor: bool = True,
         distributed_sampler: bool = False,
         **loader_kwargs: Any,
@@ -65,6 +67,7 @@ class UnpairedDataSplitter(LightningDataModule):
         super().__init__()
         self.adata_manager = adata_manager
         self.batch_size = batch_size
+        self.anchored = anchored
         self.loader_kwargs = {
             "num_workers": settings.dl_num_workers,
             "persistent_workers": settings.dl_persistent_workers,
@@ -85,8 +88,7 @@ class UnpairedDataSplitter(LightningDataModule):
 
     def _split_by_cell(self, train: float, validation: float, shuffle: bool) -> dict[str, list[np.ndarray]]:
         mdata = self.adata_manager.adata
-        mods = {RNA: REGISTRY_KEYS.RNA, ATAC: REGISTRY_KEYS.ATAC}
-        rows = {role: modality_rows(mdata, self.adata_manager.data_registry[key].mod_key) for role, key in mods.items()}
+        rows = {role: modality_rows(mdata, mod) for role, mod in registered_modalities(self.adata_manager).items()}
         rng = np.random.default_rng(settings.seed)
         sides: dict[str, list[list[np.ndarray]]] = {role: [[], [], []] for role in rows}
         in_rna, in_atac = rows[RNA] >= 0, rows[ATAC] >= 0
@@ -119,7 +121,7 @@ class UnpairedDataSplitter(LightningDataModule):
     def _loader(self, rows: dict[str, np.ndarray], shuffle: bool) -> DataLoader:
         sampler = PairSampler(
             rows,
-            registered_anchors(self.adata_manager),
+            registered_anchors(self.adata_manager) if self.anchored else None,
             registered_confidence(self.adata_manager),
             batch_size=min(self.batch_size, min(map(len, rows.values()))),
             shuffle=shuffle,

@@ -10,9 +10,12 @@ import numpy as np
 from scipy import sparse
 from scvi import settings
 
+from scdart._anchor_slots import are_as_written, confidence_slot
 from scdart._checks import checked_prior, counts_slot, on_disk, stored_counts
-from scdart._constants import ATAC, RNA
+from scdart._constants import ANCHORS, ATAC, RNA
 from scdart._mudata import modality_rows
+
+from ._modalities import MODALITIES
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,9 +30,14 @@ def check_setup(
     layers: dict[str, str | None],
     prior_key: str,
     diffusion_key: str,
+    anchors_key: str | None,
     groups_key: str | None,
 ) -> None:
-    """Check everything that the model reads, before anything is written or registered."""
+    """Check everything that the model reads, before anything is written or registered.
+
+    What is missing is an error that names the call that makes it. Anchors under their default name are the exception:
+    nothing needs to be known to infer them, and set-up does.
+    """
     adata = {role: check_modality(mdata, name, role) for role, name in mods.items()}
     if mods[RNA] == mods[ATAC]:
         raise ValueError(f"both roles point to modality {mods[RNA]!r}: name RNA and ATAC in `modalities`.")
@@ -38,6 +46,11 @@ def check_setup(
     checked_prior(adata[RNA], adata[ATAC], prior_key, mods[RNA], mods[ATAC])
     for role, name in mods.items():
         check_coordinates(adata[role], diffusion_key, name)
+    if anchors_key not in (None, ANCHORS) and anchors_key not in mdata.obsp:
+        raise KeyError(
+            f"mdata.obsp has no {anchors_key!r}: run scdart.pp.anchors(mdata, key_added={anchors_key!r}) or "
+            "scdart.pp.set_anchors first, or pass anchors_key=None to train without anchors between cells."
+        )
     if groups_key is not None:
         check_groups(mdata, groups_key, mods)
     shared = int(np.logical_and(*(modality_rows(mdata, name) >= 0 for name in mods.values())).sum())
@@ -54,7 +67,7 @@ def check_modality(mdata: MuData, modality: str | None, role: str) -> AnnData:
     if modality not in mdata.mod:
         raise KeyError(
             f"modality {modality!r} (for {role}) is not in mdata.mod, which has {sorted(mdata.mod)}. "
-            f"Name it with modalities={{'{role}_layer': ...}}."
+            f"Name it with modalities={{{MODALITIES[role].argument!r}: ...}}."
         )
     adata = mdata.mod[modality]
     for axis, names in (("obs_names", adata.obs_names), ("var_names", adata.var_names)):
@@ -105,3 +118,28 @@ def check_groups(mdata: MuData, key: str, mods: dict[str, str]) -> None:
             f"obs[{key!r}] has no label in common between {mods[RNA]!r} ({sorted(labels[0])[:5]}) and "
             f"{mods[ATAC]!r} ({sorted(labels[1])[:5]})."
         )
+
+
+def checked_confidence(mdata: MuData, anchors_key: str | None, mods: dict[str, str]) -> str | None:
+    """Get the slot with the confidence in the anchors, if it is there and about these very anchors.
+
+    Warns
+    -----
+    UserWarning
+        The anchors are not those that the confidence was written with.
+    """
+    if anchors_key is None or anchors_key not in mdata.obsp:
+        return None
+    slot = confidence_slot(mdata, anchors_key)
+    if slot is None or any(slot not in mdata[mod].obsm for mod in mods.values()):
+        return None
+    if not are_as_written(mdata, anchors_key):
+        warnings.warn(
+            f"mdata.obsp[{anchors_key!r}] is not the matrix that obsm[{slot!r}] was written with, so that this "
+            "confidence is not used, and all anchors are trusted alike. Set anchors of your own with "
+            "scdart.pp.set_anchors(mdata, matrix, confidence=...), or run scdart.pp.anchors(mdata) again.",
+            UserWarning,
+            stacklevel=settings.warnings_stacklevel,
+        )
+        return None
+    return slot

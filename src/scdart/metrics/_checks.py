@@ -27,9 +27,13 @@ def check_finite(values: NDArray, name: str) -> None:
 
 def check_matrix(matrix: ArrayLike, name: str) -> NDArray[np.float64]:
     """Return a finite, non-empty 2-D array."""
-    values = np.asarray(matrix)
-    if values.ndim != 2 or values.size == 0:
-        raise ValueError(f"`{name}` must be a non-empty 2-D array, cells x dimensions; its shape is {values.shape}.")
+    return _check_array(matrix, name, 2, 1, "a non-empty 2-D array, cells x dimensions")
+
+
+def _check_array(array: ArrayLike, name: str, ndim: int, min_size: int, wanted: str) -> NDArray[np.float64]:
+    values = np.asarray(array)
+    if values.ndim != ndim or values.size < min_size:
+        raise ValueError(f"`{name}` must be {wanted}; its shape is {values.shape}.")
     values = values.astype(np.float64, copy=False)
     check_finite(values, name)
     return values
@@ -61,12 +65,7 @@ def check_mates(z_rna: ArrayLike, z_atac: ArrayLike) -> tuple[NDArray[np.float64
 
 def check_vector(vector: ArrayLike, name: str) -> NDArray[np.float64]:
     """Return a finite 1-D array with at least two values."""
-    values = np.asarray(vector)
-    if values.ndim != 1 or values.size < 2:
-        raise ValueError(f"`{name}` must be a 1-D array of at least two cells; its shape is {values.shape}.")
-    values = values.astype(np.float64, copy=False)
-    check_finite(values, name)
-    return values
+    return _check_array(vector, name, 1, 2, "a 1-D array of at least two cells")
 
 
 def check_vectors(a: ArrayLike, b: ArrayLike, names: Sequence[str]) -> tuple[NDArray[np.float64], ...]:

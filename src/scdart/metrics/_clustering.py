@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
+from scdart._docs import fill_in_docs
 from scdart._random import seed_of
 
 from ._checks import check_count, check_labels, check_mates, check_matrix, check_same_length
@@ -25,6 +26,7 @@ class ClusteringAgreement(NamedTuple):
     ari: float
 
 
+@fill_in_docs
 def nmi_ari(predicted: ArrayLike, truth: ArrayLike) -> ClusteringAgreement:
     r"""Normalised mutual information and adjusted Rand index of clusters and true labels.
 
@@ -39,9 +41,7 @@ def nmi_ari(predicted: ArrayLike, truth: ArrayLike) -> ClusteringAgreement:
     truth
         True label of every cell.
 
-    Returns
-    -------
-    NMI and ARI; 1 is perfect.
+    %(nmi_and_ari)s
 
     Raises
     ------
@@ -65,6 +65,7 @@ def nmi_ari(predicted: ArrayLike, truth: ArrayLike) -> ClusteringAgreement:
     return _agreement(clusters, labels)
 
 
+@fill_in_docs
 def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int | None = None) -> ClusteringAgreement:
     """NMI and ARI of true labels and k-means clusters of the latent space, as many as there are labels.
 
@@ -76,12 +77,9 @@ def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int | None =
         Latent coordinates, cells x dimensions.
     truth
         True label of every cell.
-    random_state
-        Seed of the k-means initialisations; ``None`` takes ``scvi.settings.seed``, or 0 where there is none.
+    %(kmeans_seed)s
 
-    Returns
-    -------
-    NMI and ARI; 1 is perfect.
+    %(nmi_and_ari)s
 
     Raises
     ------
@@ -104,6 +102,7 @@ def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int | None =
     return _agreement(_kmeans(latent, len(np.unique(labels)), random_state), labels)
 
 
+@fill_in_docs
 def cluster_consistency(
     z_rna: ArrayLike, z_atac: ArrayLike, *, n_clusters: int = 5, random_state: int | None = None
 ) -> ClusteringAgreement:
@@ -115,27 +114,19 @@ def cluster_consistency(
 
     Parameters
     ----------
-    z_rna
-        Latent coordinates of the RNA measurements, cells x dimensions.
-    z_atac
-        Latent coordinates of the ATAC measurements, cells x dimensions; row i is the same cell as row i of ``z_rna``.
+    %(z_of_mates)s
     n_clusters
         Number of clusters in each modality.
-    random_state
-        Seed of the k-means initialisations; ``None`` takes ``scvi.settings.seed``, or 0 where there is none.
+    %(kmeans_seed)s
 
-    Returns
-    -------
-    NMI and ARI; 1 is perfect.
+    %(nmi_and_ari)s
 
     Raises
     ------
     ValueError
         If the shapes differ, a value is NaN or infinite, or ``n_clusters`` is below 2 or above the number of cells.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------

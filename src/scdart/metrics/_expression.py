@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from scdart._docs import fill_in_docs
+
 from ._checks import check_finite
 from ._correlation import CorrelationMethod, check_method, correlate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, Literal
 
     from numpy.typing import NDArray
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _N_BLOCK_VALUES = 2**23
 
 
+@fill_in_docs
 def gene_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMethod = "pearson") -> NDArray[np.float64]:
     r"""Correlation over the cells of predicted and true expression, for every gene.
 
@@ -31,12 +34,8 @@ def gene_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
 
     Parameters
     ----------
-    predicted
-        Predicted expression, cells x genes, dense or sparse.
-    truth
-        True expression of the same cells and genes, cells x genes, dense or sparse.
-    method
-        Pearson or Spearman correlation.
+    %(expression)s
+    %(correlation)s
 
     Returns
     -------
@@ -48,9 +47,7 @@ def gene_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
     ValueError
         If the shapes differ, a value is NaN or infinite, there are fewer than two cells, or ``method`` is not known.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------
@@ -60,12 +57,10 @@ def gene_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
     >>> gene_correlation(truth * [2, 1, -1] + 3, truth).round(3)
     array([ 1., nan, -1.])
     """
-    check_method(method)
-    inferred, true = _check_expression(predicted, truth)
-    _check_length(inferred.shape[0], "cells")
-    return _column_correlation(inferred, true, method)
+    return _correlation(predicted, truth, method, over="cells")
 
 
+@fill_in_docs
 def cell_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMethod = "pearson") -> NDArray[np.float64]:
     r"""Correlation over the genes of predicted and true expression, for every cell.
 
@@ -77,12 +72,8 @@ def cell_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
 
     Parameters
     ----------
-    predicted
-        Predicted expression, cells x genes, dense or sparse.
-    truth
-        True expression of the same cells and genes, cells x genes, dense or sparse.
-    method
-        Pearson or Spearman correlation.
+    %(expression)s
+    %(correlation)s
 
     Returns
     -------
@@ -93,9 +84,7 @@ def cell_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
     ValueError
         If the shapes differ, a value is NaN or infinite, there are fewer than two genes, or ``method`` is not known.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------
@@ -105,12 +94,10 @@ def cell_correlation(predicted: Matrix, truth: Matrix, *, method: CorrelationMet
     >>> cell_correlation(truth**3, truth, method="spearman").round(3)
     array([1., 1.])
     """
-    check_method(method)
-    inferred, true = _check_expression(predicted, truth)
-    _check_length(inferred.shape[1], "genes")
-    return _column_correlation(inferred.T, true.T, method)
+    return _correlation(predicted, truth, method, over="genes")
 
 
+@fill_in_docs
 def expression_mse(predicted: Matrix, truth: Matrix, *, normalized: bool = False) -> float:
     r"""Mean squared error of predicted expression.
 
@@ -139,9 +126,7 @@ def expression_mse(predicted: Matrix, truth: Matrix, *, normalized: bool = False
     ValueError
         If the shapes differ or a value is NaN or infinite.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------
@@ -179,12 +164,17 @@ def _check_expression(predicted: Matrix, truth: Matrix) -> tuple[Any, Any]:
     return matrices[0], matrices[1]
 
 
-def _check_length(n: int, of: str) -> None:
-    if n < 2:
-        raise ValueError(f"`predicted` and `truth` have {n} {of}: at least two are needed for a correlation.")
-
-
-def _column_correlation(a: Any, b: Any, method: CorrelationMethod) -> NDArray[np.float64]:
+def _correlation(
+    predicted: Matrix, truth: Matrix, method: CorrelationMethod, *, over: Literal["cells", "genes"]
+) -> NDArray[np.float64]:
+    check_method(method)
+    a, b = _check_expression(predicted, truth)
+    if over == "genes":
+        a, b = a.T, b.T
+    if a.shape[0] < 2:
+        raise ValueError(
+            f"`predicted` and `truth` have {a.shape[0]} {over}: at least two are needed for a correlation."
+        )
     r = np.empty(a.shape[1])
     for columns, block_a, block_b in _column_blocks(a, b):
         r[columns] = correlate(block_a, block_b, method)

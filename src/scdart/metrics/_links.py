@@ -8,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.metrics import average_precision_score
 
+from scdart._docs import fill_in_docs
+
 from ._checks import check_finite
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from ._checks import Matrix
 
 
+@fill_in_docs
 def link_auprc(
     predicted: Matrix,
     truth: Matrix,
@@ -43,9 +46,7 @@ def link_auprc(
         Pairs to rank, peaks x genes, such as the gene-activity prior; any value other than 0 is a candidate. By default
         all pairs. Known links outside it are left out.
 
-    Returns
-    -------
-    A number between 0 and 1.
+    %(from_0_to_1)s
 
     Raises
     ------
@@ -89,6 +90,7 @@ def link_auprc(
     )
 
 
+@fill_in_docs
 def gact_error(predicted: Matrix, truth: Matrix) -> float:
     r"""Share of peak-gene pairs on which an inferred gene-activity (GACT) matrix and the true one disagree.
 
@@ -105,18 +107,14 @@ def gact_error(predicted: Matrix, truth: Matrix) -> float:
     truth
         True links, peaks x genes, dense or sparse; any value other than 0 is a link.
 
-    Returns
-    -------
-    A number between 0 and 1.
+    %(from_0_to_1)s
 
     Raises
     ------
     ValueError
         If the shapes differ or a value is NaN or infinite.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------

@@ -8,6 +8,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import paired_cosine_distances
 
+from scdart._docs import fill_in_docs
+
 from ._checks import check_count, check_mates
 from ._distances import squared_distance_blocks
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+@fill_in_docs
 def foscttm(z_rna: ArrayLike, z_atac: ArrayLike) -> float:
     r"""Fraction of samples closer than the true match.
 
@@ -33,10 +36,7 @@ def foscttm(z_rna: ArrayLike, z_atac: ArrayLike) -> float:
 
     Parameters
     ----------
-    z_rna
-        Latent coordinates of the RNA measurements, cells x dimensions.
-    z_atac
-        Latent coordinates of the ATAC measurements, cells x dimensions; row i is the same cell as row i of ``z_rna``.
+    %(z_of_mates)s
 
     Returns
     -------
@@ -74,6 +74,7 @@ def foscttm(z_rna: ArrayLike, z_atac: ArrayLike) -> float:
 def neighborhood_overlap(z_rna: ArrayLike, z_atac: ArrayLike, k: int) -> float: ...
 @overload
 def neighborhood_overlap(z_rna: ArrayLike, z_atac: ArrayLike, k: Sequence[int]) -> NDArray[np.float64]: ...
+@fill_in_docs
 def neighborhood_overlap(z_rna: ArrayLike, z_atac: ArrayLike, k: int | Sequence[int]) -> float | NDArray[np.float64]:
     r"""Fraction of cells whose other measurement is among their k nearest neighbours in the joint latent space.
 
@@ -85,10 +86,7 @@ def neighborhood_overlap(z_rna: ArrayLike, z_atac: ArrayLike, k: int | Sequence[
 
     Parameters
     ----------
-    z_rna
-        Latent coordinates of the RNA measurements, cells x dimensions.
-    z_atac
-        Latent coordinates of the ATAC measurements, cells x dimensions; row i is the same cell as row i of ``z_rna``.
+    %(z_of_mates)s
     k
         Size of the neighbourhood, or several sizes for a curve, each between 1 and twice the number of cells.
 
@@ -102,9 +100,7 @@ def neighborhood_overlap(z_rna: ArrayLike, z_atac: ArrayLike, k: int | Sequence[
     ValueError
         If the shapes differ, a value is NaN or infinite, there are fewer than two cells, or ``k`` is out of range.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------
@@ -131,6 +127,7 @@ def neighborhood_overlap(z_rna: ArrayLike, z_atac: ArrayLike, k: int | Sequence[
     return float(overlap[0]) if np.ndim(k) == 0 else overlap
 
 
+@fill_in_docs
 def matching_cosine(z_rna: ArrayLike, z_atac: ArrayLike) -> float:
     r"""Mean cosine similarity of the two measurements of a cell.
 
@@ -142,10 +139,7 @@ def matching_cosine(z_rna: ArrayLike, z_atac: ArrayLike) -> float:
 
     Parameters
     ----------
-    z_rna
-        Latent coordinates of the RNA measurements, cells x dimensions.
-    z_atac
-        Latent coordinates of the ATAC measurements, cells x dimensions; row i is the same cell as row i of ``z_rna``.
+    %(z_of_mates)s
 
     Returns
     -------
@@ -156,9 +150,7 @@ def matching_cosine(z_rna: ArrayLike, z_atac: ArrayLike) -> float:
     ValueError
         If the shapes differ, a value is NaN or infinite, there are fewer than two cells, or a cell lies at the origin.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------
@@ -173,6 +165,7 @@ def matching_cosine(z_rna: ArrayLike, z_atac: ArrayLike) -> float:
     return float(1 - paired_cosine_distances(rna, atac).mean())
 
 
+@fill_in_docs
 def matching_distance(z_rna: ArrayLike, z_atac: ArrayLike, *, scaled: bool = False) -> float:
     r"""Mean Euclidean distance between the two measurements of a cell.
 
@@ -185,10 +178,7 @@ def matching_distance(z_rna: ArrayLike, z_atac: ArrayLike, *, scaled: bool = Fal
 
     Parameters
     ----------
-    z_rna
-        Latent coordinates of the RNA measurements, cells x dimensions.
-    z_atac
-        Latent coordinates of the ATAC measurements, cells x dimensions; row i is the same cell as row i of ``z_rna``.
+    %(z_of_mates)s
     scaled
         Whether to divide by the root mean square distance between the modalities.
 
@@ -201,9 +191,7 @@ def matching_distance(z_rna: ArrayLike, z_atac: ArrayLike, *, scaled: bool = Fal
     ValueError
         If the shapes differ, a value is NaN or infinite, or there are fewer than two cells.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------

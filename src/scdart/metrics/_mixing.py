@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.neighbors import NearestNeighbors
 
+from scdart._docs import fill_in_docs
+from scdart._neighbors import nearest
 from scdart._random import seed_of
 
 from ._checks import check_clouds, check_count, check_labels
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+@fill_in_docs
 def alignment_score(
     z_rna: ArrayLike, z_atac: ArrayLike, *, k: int | None = None, random_state: int | None = None
 ) -> float:
@@ -32,10 +34,7 @@ def alignment_score(
 
     Parameters
     ----------
-    z_rna
-        Latent coordinates of RNA cells, cells x dimensions. The cells of the two modalities need not correspond.
-    z_atac
-        Latent coordinates of ATAC cells, cells x dimensions.
+    %(z_of_modalities)s
     k
         Number of neighbours; by default a tenth of the cells compared.
     random_state
@@ -70,6 +69,7 @@ def alignment_score(
     return _alignment(rna, atac, k, np.random.default_rng(seed_of(random_state)))
 
 
+@fill_in_docs
 def branch_alignment(
     z_rna: ArrayLike,
     branches_rna: ArrayLike,
@@ -111,9 +111,7 @@ def branch_alignment(
         If lengths or dimensions do not fit, a value is NaN, a label is missing, or ``k`` exceeds the number of other
         cells in the comparison of some pair of branches.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------
@@ -135,6 +133,7 @@ def branch_alignment(
     return pd.DataFrame(scores, index=pd.Index(index, name="rna"), columns=pd.Index(columns, name="atac"))
 
 
+@fill_in_docs
 def modality_mixing(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int = 90) -> float:
     r"""Integration LISI of the modalities: the effective number of modalities around a cell, scaled.
 
@@ -149,23 +148,17 @@ def modality_mixing(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int = 90) -> floa
 
     Parameters
     ----------
-    z_rna
-        Latent coordinates of RNA cells, cells x dimensions. The cells of the two modalities need not correspond.
-    z_atac
-        Latent coordinates of ATAC cells, cells x dimensions.
+    %(z_of_modalities)s
     k
         Number of neighbours, the cell itself included, as in scib-metrics; at least 6 (a perplexity of 2).
 
-    Returns
-    -------
-    A number between 0 and 1.
+    %(from_0_to_1)s
 
     Raises
     ------
     ValueError
         If the dimensions differ, a value is NaN or infinite, or ``k`` is out of range.
-    ModuleNotFoundError
-        If scib-metrics is not installed.
+    %(needs_scib)s
 
     References
     ----------
@@ -187,8 +180,8 @@ def modality_mixing(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int = 90) -> floa
     n = len(rna) + len(atac)
     check_count(k, "k", minimum=6, maximum=n, of="all cells")
     z = np.concatenate([rna, atac])
-    distances, indices = NearestNeighbors(n_neighbors=k).fit(z).kneighbors(z)
-    neighbors = import_scib("scib_metrics.nearest_neighbors").NeighborsResults(indices=indices, distances=distances)
+    found = nearest(z, z, n_neighbors=k, algorithm="auto")
+    neighbors = import_scib("scib_metrics.nearest_neighbors").NeighborsResults(**found._asdict())
     return float(import_scib().ilisi_knn(neighbors, _modality(len(rna), len(atac))))
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scdart._docs import fill_in_docs
+
 from ._checks import check_labels, check_matrix
 from ._scib import import_scib
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
+@fill_in_docs
 def silhouette_label(z: ArrayLike, labels: ArrayLike, *, rescale: bool = True) -> float:
     r"""Average silhouette width (ASW) of cell types or branches: how well the labels are apart.
 
@@ -42,8 +45,7 @@ def silhouette_label(z: ArrayLike, labels: ArrayLike, *, rescale: bool = True) -
     ValueError
         If the lengths differ, a value is NaN, a label is missing, or there is a single class or only classes of one
         cell.
-    ModuleNotFoundError
-        If scib-metrics is not installed.
+    %(needs_scib)s
 
     References
     ----------
@@ -65,6 +67,7 @@ def silhouette_label(z: ArrayLike, labels: ArrayLike, *, rescale: bool = True) -
     return float(import_scib().silhouette_label(latent, classes, rescale=rescale))
 
 
+@fill_in_docs
 def silhouette_batch(z: ArrayLike, batch: ArrayLike, *, labels: ArrayLike | None = None, rescale: bool = True) -> float:
     r"""Average silhouette width of batches or modalities within each label: how well they mix.
 
@@ -96,8 +99,7 @@ def silhouette_batch(z: ArrayLike, batch: ArrayLike, *, labels: ArrayLike | None
     ------
     ValueError
         If the lengths differ, a value is NaN, a label is missing, or no label has cells of two batches.
-    ModuleNotFoundError
-        If scib-metrics is not installed.
+    %(needs_scib)s
 
     References
     ----------

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import kendalltau
 from sklearn.metrics.cluster import contingency_matrix
 
+from scdart._docs import fill_in_docs
 from scdart._random import seed_of
 
 from ._checks import check_count, check_labels, check_matrix, check_same_length, check_vectors
@@ -71,6 +72,7 @@ def pseudotime_kendall(predicted: ArrayLike, truth: ArrayLike) -> float:
     return float(kendalltau(inferred, true).statistic)
 
 
+@fill_in_docs
 def pseudotime_consistency(
     pseudotime_rna: ArrayLike, pseudotime_atac: ArrayLike, *, method: CorrelationMethod = "pearson"
 ) -> float:
@@ -84,8 +86,7 @@ def pseudotime_consistency(
         Pseudotime of the RNA measurements.
     pseudotime_atac
         Pseudotime of the ATAC measurements; entry i is the same cell as entry i of ``pseudotime_rna``.
-    method
-        Pearson or Spearman correlation.
+    %(correlation)s
 
     Returns
     -------
@@ -96,9 +97,7 @@ def pseudotime_consistency(
     ValueError
         If the lengths differ, a value is NaN or infinite, there are fewer than two cells, or ``method`` is not known.
 
-    References
-    ----------
-    Zhang, Yang and Zhang (2022), scDART, Genome Biology 23:139, doi:10.1186/s13059-022-02706-x.
+    %(scdart_paper)s
 
     Examples
     --------
@@ -156,6 +155,7 @@ def branches_f1(predicted: ArrayLike, truth: ArrayLike) -> BranchesF1:
     return BranchesF1(f1=2 * recovery * relevance / (recovery + relevance), recovery=recovery, relevance=relevance)
 
 
+@fill_in_docs
 def diffusion_distance_correlation(
     latent: ArrayLike,
     coordinates: ArrayLike,
@@ -185,8 +185,7 @@ def diffusion_distance_correlation(
         Number of diffusion times.
     n_pairs
         Number of random pairs of different cells. If there are no more pairs than that, all are used once.
-    method
-        Pearson or Spearman correlation.
+    %(correlation)s
     random_state
         Seed of the pairs; ``None`` takes ``scvi.settings.seed``, or 0 where there is none.
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
+
+from scdart._neighbors import Algorithm, nearest
 
 #: Most cells of a modality that others are compared with: beyond, cost is linear in the number of cells.
 _MAX_REFERENCE = 20_000
+
+#: Most dimensions in which a tree is quicker than comparing all pairs.
+_MAX_TREE = 15
 
 #: Cells whose ways are followed at a time.
 _CHUNK = 1024
@@ -33,13 +37,13 @@ def round_trip_confidence(own: np.ndarray, other: np.ndarray, n_neighbors: int, 
     rng = np.random.default_rng(seed)
     sample = {name: _sample(len(z), rng) for name, z in (("own", own), ("other", other))}
     own_reference, other_reference = own[sample["own"]], other[sample["other"]]
-    search_own, search_other = (NearestNeighbors().fit(z) for z in (own_reference, other_reference))
+    algorithm: Algorithm = "kd_tree" if own.shape[1] <= _MAX_TREE else "brute"
     # A cell of the reference finds itself, at no distance, in the first place.
-    distance, neighbors = search_own.kneighbors(own, n_neighbors + 1)
+    distance, neighbors = nearest(own, own_reference, n_neighbors=n_neighbors + 1, algorithm=algorithm)
     spread = distance[:, :-1].mean(axis=1)
     spread[sample["own"]] = distance[sample["own"], 1:].mean(axis=1)
-    there = search_other.kneighbors(own, n_neighbors, return_distance=False)
-    back = search_own.kneighbors(other_reference, n_neighbors, return_distance=False)
+    there = nearest(own, other_reference, n_neighbors=n_neighbors, algorithm=algorithm).indices
+    back = nearest(other_reference, own_reference, n_neighbors=n_neighbors, algorithm=algorithm).indices
 
     confidence = np.ones(len(own))
     for start in range(0, len(own), _CHUNK):

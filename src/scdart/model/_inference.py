@@ -12,9 +12,8 @@ from scvi.model.base import BaseModelClass
 
 from scdart._constants import ATAC, RNA
 from scdart._mudata import modality_rows
-from scdart.data import REGISTRY_KEYS
-from scdart.data._dataset import sequential_loader
-from scdart.data._fields import gene_columns, registered_names
+from scdart._random import seed_of
+from scdart.data import names_of_modalities, registered_columns, registered_names, sequential_loader
 
 from ._confidence import round_trip_confidence
 
@@ -103,8 +102,8 @@ class InferenceMixin(BaseModelClass):
         """
         mdata = self._checked(mdata)
         modality = self._mods[ATAC]
-        all_genes = registered_names(self.registry, REGISTRY_KEYS.RNA)
-        columns = gene_columns(self.registry, genes)
+        all_genes = registered_names(self.registry, RNA)
+        columns = registered_columns(self.registry, RNA, genes)
         rows = self._rows(mdata, modality, indices)
         parts = [
             self.module.predict_expression(tensors)[:, columns].cpu().numpy()
@@ -176,7 +175,7 @@ class InferenceMixin(BaseModelClass):
             if len(z[each]) <= n_neighbors:
                 raise ValueError(f"mdata[{name!r}] has {len(z[each])} cells, not more than n_neighbors={n_neighbors}.")
         other = {RNA: ATAC, ATAC: RNA}
-        seed = settings.seed or 0
+        seed = seed_of(None)
         confidence = {
             each: pd.Series(round_trip_confidence(z[each], z[other[each]], n_neighbors, seed), mdata[name].obs_names)
             for each, name in self._mods.items()
@@ -226,8 +225,7 @@ class InferenceMixin(BaseModelClass):
 
     @property
     def _mods(self) -> dict[str, str]:
-        modalities = self.registry["setup_args"]["modalities"]
-        return {RNA: modalities["rna_layer"], ATAC: modalities["atac_layer"]}
+        return names_of_modalities(self.registry)
 
     def _role(self, modality: str) -> str:
         for role, name in self._mods.items():

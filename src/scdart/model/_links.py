@@ -11,8 +11,9 @@ import torch
 from scipy.stats import false_discovery_control
 from scvi.model.base import BaseModelClass
 
-from scdart.data import REGISTRY_KEYS
-from scdart.data._fields import gene_columns, registered_names
+from scdart._constants import ATAC, RNA
+from scdart._random import seed_of
+from scdart.data import registered_columns, registered_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ class LinksMixin(BaseModelClass):
     module: SCDARTModule
 
     def get_peak_gene_links(
-        self, *, genes: Sequence[str] | None = None, n_off_prior: int = 0, random_state: int = 0
+        self, *, genes: Sequence[str] | None = None, n_off_prior: int = 0, random_state: int | None = None
     ) -> pd.DataFrame:
         r"""Effects of peaks on genes that the gene-activity network has learned.
 
@@ -72,7 +73,7 @@ class LinksMixin(BaseModelClass):
             Number of pairs off the prior to list too, those of the largest :math:`|z|`. They are the reference of the
             p values, so that theirs only tells their rank, and they have no adjusted one.
         random_state
-            Seed of the reference pairs.
+            Seed of the reference pairs; ``None`` takes ``scvi.settings.seed``, or 0 where there is none.
 
         Returns
         -------
@@ -102,9 +103,8 @@ class LinksMixin(BaseModelClass):
         ['peak', 'gene', 'weight', 'z', 'p_value', 'p_adjusted', 'in_prior']
         """
         self._check_if_trained(warn=False)
-        peak_names = registered_names(self.registry, REGISTRY_KEYS.ATAC)
-        gene_names = registered_names(self.registry, REGISTRY_KEYS.RNA)
-        wanted = gene_columns(self.registry, genes)
+        peak_names, gene_names = (registered_names(self.registry, role) for role in (ATAC, RNA))
+        wanted = registered_columns(self.registry, RNA, genes)
         if n_off_prior < 0:
             raise ValueError(f"n_off_prior={n_off_prior} must not be negative.")
 
@@ -113,7 +113,7 @@ class LinksMixin(BaseModelClass):
         peak, gene = _prior_links(network)
         kept = np.isin(gene, wanted)
         links = _table(effects, peak[kept], gene[kept]).assign(in_prior=True)
-        reference = np.sort(np.abs(_reference(effects, peak, gene, np.random.default_rng(random_state))))
+        reference = np.sort(np.abs(_reference(effects, peak, gene, np.random.default_rng(seed_of(random_state)))))
         if n_off_prior:
             others = _strongest(effects, peak, gene, wanted, n_off_prior)
             links = pd.concat([links, _table(effects, *others).assign(in_prior=False)], ignore_index=True)

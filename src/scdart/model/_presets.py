@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
-from scdart.data._sampler import steps_per_epoch
+from scdart.data import steps_per_epoch
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ PRESETS: dict[str, Preset] = {
             "alignment_loss": "published",
             "prior_penalty": "l1",
             "peak_block": None,
+            "squared_groups": False,
             "diffusion_weight": 1.0,
             "mmd_weight": 1.0,
             "prior_weight": 1.0,

@@ -9,17 +9,22 @@ from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
 from scvi.model.base import ArchesMixin, BaseModelClass, UnsupervisedTrainingMixin
 
 from scdart import pp
+from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
 from scdart.data import (
+    MODALITIES,
     REGISTRY_KEYS,
     AnchorsField,
+    ConfidenceField,
     CountsField,
     DiffusionCoordinatesField,
     GroupsField,
     PriorField,
     UnpairedDataSplitter,
+    check_setup,
+    checked_confidence,
+    registered_n_cells,
 )
-from scdart.data._validation import check_setup
 from scdart.module import SCDARTModule
 
 from ._inference import InferenceMixin
@@ -30,8 +35,6 @@ from ._training_plan import SCDARTTrainingPlan
 
 if TYPE_CHECKING:
     from mudata import MuData
-
-_COUNTS = {RNA: REGISTRY_KEYS.RNA, ATAC: REGISTRY_KEYS.ATAC}
 
 
 class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin, BaseModelClass):
@@ -80,28 +83,32 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
         **module_kwargs: Any,
     ) -> None:
         super().__init__(mdata, registry)
-        if preset not in PRESETS:
-            raise ValueError(f"preset={preset!r} is not known: use one of {sorted(PRESETS)}.")
-        self._preset = PRESETS[preset]
+        self._preset = chosen(preset, PRESETS, "preset")
         options = {**self._preset.module, **module_kwargs}
         if n_latent is not None:
             options["n_latent"] = n_latent
         stats = self.summary_stats
-        self.module = SCDARTModule(
-            n_genes=stats["n_vars"],
-            n_peaks=stats[f"n_{REGISTRY_KEYS.ATAC}"],
+        n_genes, n_peaks = (stats[modality.n_features] for modality in MODALITIES.values())
+        self.module = self._module_cls(
+            n_genes=n_genes,
+            n_peaks=n_peaks,
             n_links=stats[PriorField.N_LINKS],
-            n_blocks=stats[f"{REGISTRY_KEYS.RNA_DIFFUSION}_{DiffusionCoordinatesField.N_BLOCKS}"],
+            n_blocks=stats[f"{MODALITIES[RNA].coordinates}_{DiffusionCoordinatesField.N_BLOCKS}"],
             **options,
         )
         # A model that is being loaded gets the statistics of its training data with its weights.
         if self._adata_manager is not None and self._adata_manager._source_registry is None:
-            initialize_from_data(self.module, self._adata_manager)
+            initialize_from_data(self.module, self._adata_manager, anchored=self._anchored)
         self._model_summary_string = (
-            f"SCDART with {stats['n_vars']} genes, {stats[f'n_{REGISTRY_KEYS.ATAC}']} peaks, "
-            f"{stats[PriorField.N_LINKS]} prior links, n_latent: {self.module.n_latent}, preset: {preset}"
+            f"SCDART with {n_genes} genes, {n_peaks} peaks, {stats[PriorField.N_LINKS]} prior links, "
+            f"n_latent: {self.module.n_latent}, preset: {preset}"
         )
         self.init_params_ = self._get_init_params(locals())
+
+    @property
+    def _anchored(self) -> bool:
+        """Whether there are anchors between cells, and the preset uses them."""
+        return self._preset.anchors and REGISTRY_KEYS.ANCHORS in self.adata_manager.data_registry
 
     @classmethod
     def setup_mudata(
@@ -132,8 +139,9 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
         diffusion_key
             Slot of both modalities' ``obsm`` with the coordinates of :func:`scdart.pp.diffusion_coordinates`.
         anchors_key
-            Slot of ``mdata.obsp`` with the anchors of :func:`scdart.pp.anchors`, which is run with its defaults if the
-            slot is not there. ``None`` trains without cell anchors.
+            Slot of ``mdata.obsp`` with the anchors of :func:`scdart.pp.anchors` or :func:`scdart.pp.set_anchors`. If
+            the default slot is not there, the former is run with its defaults. Confidence that was written with the
+            anchors counts; that of others does not. ``None`` trains without cell anchors.
         groups_key
             Column of both modalities' ``obs`` with labels of cells known to correspond, such as root cells
             (scDART-anchor); cells without label are missing values. ``None`` trains without group anchors.
@@ -145,40 +153,43 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
         Raises
         ------
         KeyError
-            If a modality, layer, prior, coordinates or column is missing.
+            If a modality, layer, prior, coordinates, column, or a slot for anchors that was named is missing.
         ValueError
             If counts, names, prior or coordinates cannot be used; the message says what to change.
         """
-        modalities = dict(modalities) if modalities else {"rna_layer": RNA, "atac_layer": ATAC}
+        modalities = dict(modalities) if modalities else {m.argument: role for role, m in MODALITIES.items()}
         setup_method_args = cls._get_setup_method_args(**locals())
         mod = cls._create_modalities_attr_dict(modalities, setup_method_args)
-        mods = {RNA: mod.rna_layer, ATAC: mod.atac_layer}
+        mods = {role: mod[modality.argument] for role, modality in MODALITIES.items()}
+        layers = {RNA: rna_layer, ATAC: atac_layer}
         if kwargs.get("source_registry") is None:
-            check_setup(mdata, mods, {RNA: rna_layer, ATAC: atac_layer}, prior_key, diffusion_key, groups_key)
-            if anchors_key is not None and anchors_key not in mdata.obsp:
-                pp.anchors(
-                    mdata,
-                    prior_key=prior_key,
-                    key_added=anchors_key,
-                    rna_mod=mods[RNA],
-                    atac_mod=mods[ATAC],
-                    rna_layer=rna_layer,
-                    atac_layer=atac_layer,
-                )
-        layer = {"is_count_data": False, "correct_data_format": False}
+            with checked_once():
+                check_setup(mdata, mods, layers, prior_key, diffusion_key, anchors_key, groups_key)
+                if anchors_key is not None and anchors_key not in mdata.obsp:
+                    pp.anchors(
+                        mdata,
+                        prior_key=prior_key,
+                        key_added=anchors_key,
+                        rna_mod=mods[RNA],
+                        atac_mod=mods[ATAC],
+                        rna_layer=rna_layer,
+                        atac_layer=atac_layer,
+                    )
+        confidence = checked_confidence(mdata, anchors_key, mods)
+        fields = [
+            PriorField(REGISTRY_KEYS.GENE_ACTIVITY, prior_key, mod_key=mods[ATAC], correct_data_format=False),
+            AnchorsField(REGISTRY_KEYS.ANCHORS, anchors_key),
+        ]
+        for role, modality in MODALITIES.items():
+            here = {"mod_key": mods[role], "correct_data_format": False}
+            fields += [
+                CountsField(modality.counts, layers[role], is_count_data=False, **here),
+                DiffusionCoordinatesField(modality.coordinates, diffusion_key, **here),
+                ConfidenceField(modality.confidence, confidence, mods[role]),
+                GroupsField(modality.groups, groups_key, mods[role]),
+            ]
         manager = AnnDataManager(
-            fields=[
-                CountsField(REGISTRY_KEYS.RNA, rna_layer, mod_key=mods[RNA], **layer),
-                CountsField(REGISTRY_KEYS.ATAC, atac_layer, mod_key=mods[ATAC], **layer),
-                *(
-                    DiffusionCoordinatesField(key, diffusion_key, mod_key=mods[role], correct_data_format=False)
-                    for role, key in ((RNA, REGISTRY_KEYS.RNA_DIFFUSION), (ATAC, REGISTRY_KEYS.ATAC_DIFFUSION))
-                ),
-                PriorField(REGISTRY_KEYS.GENE_ACTIVITY, prior_key, mod_key=mods[ATAC], correct_data_format=False),
-                AnchorsField(REGISTRY_KEYS.ANCHORS, anchors_key),
-                GroupsField(REGISTRY_KEYS.RNA_GROUPS, groups_key, mods[RNA]),
-                GroupsField(REGISTRY_KEYS.ATAC_GROUPS, groups_key, mods[ATAC]),
-            ],
+            fields=fields,
             setup_method_args=setup_method_args,
             validation_checks=AnnDataManagerValidationCheck(check_fully_paired_mudata=False),
         )
@@ -247,12 +258,10 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
                 f"train_size={train_size} leaves no validation cells, which early stopping and checkpointing need: "
                 "use a smaller train_size, or switch them off."
             )
-        n_cells = {role: self.adata_manager.get_from_registry(key).shape[0] for role, key in _COUNTS.items()}
+        n_cells = registered_n_cells(self.adata_manager)
         batch_size = batch_size or self._preset.batch_size(n_cells)
         if max_epochs is None:
-            max_epochs = self._preset.max_epochs(
-                n_cells, batch_size, train_size, paired=REGISTRY_KEYS.ANCHORS in self.adata_manager.data_registry
-            )
+            max_epochs = self._preset.max_epochs(n_cells, batch_size, train_size, paired=self._anchored)
         self._note_training(
             max_epochs=max_epochs,
             batch_size=batch_size,
@@ -277,7 +286,7 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
             shuffle_set_split=shuffle_set_split,
             batch_size=batch_size,
             early_stopping=early_stopping,
-            datasplitter_kwargs=datasplitter_kwargs,
+            datasplitter_kwargs={"anchored": self._anchored, **datasplitter_kwargs},
             plan_kwargs={**self._preset.plan, **(plan_kwargs or {})},
             **trainer_kwargs,
         )

@@ -1,21 +1,44 @@
 """Networks and losses of scDART."""
 
-from ._components import GeneActivityNetwork, ModalityBatchNorm, ProjectionNetwork, PublishedGeneActivityNetwork
+from ._architectures import ARCHITECTURES, Parts, Sizes
+from ._batch_norm import DomainBatchNorm
+from ._components import GeneActivityNetwork, ProjectionNetwork, PublishedGeneActivityNetwork
+from ._encoders import ActivityEncoder, Encoder, ExpressionEncoder
 from ._losses import expression_loss, group_anchor_loss, mmd, mmd_published, pair_anchor_loss
 from ._module import SCDARTModule
+from ._normalization import (
+    BinaryNormalization,
+    LogLibraryNormalization,
+    PublishedLogNormalization,
+    TfidfNormalization,
+)
 from ._prior_penalty import off_prior_mass, prior_l1, prior_l2, prior_share
 from ._sparse import PriorLinear, PriorLinks, SparseLinear, log_normalize, sparse_linear, tfidf
+from ._terms import LOSS_TERMS, LossTerm, Step
 from ._trajectory_losses import block_distances, diffusion_kl, diffusion_log, diffusion_mse
 
 __all__ = [
+    "ARCHITECTURES",
+    "LOSS_TERMS",
+    "ActivityEncoder",
+    "BinaryNormalization",
+    "DomainBatchNorm",
+    "Encoder",
+    "ExpressionEncoder",
     "GeneActivityNetwork",
-    "ModalityBatchNorm",
+    "LogLibraryNormalization",
+    "LossTerm",
+    "Parts",
     "PriorLinear",
     "PriorLinks",
     "ProjectionNetwork",
     "PublishedGeneActivityNetwork",
+    "PublishedLogNormalization",
     "SCDARTModule",
+    "Sizes",
     "SparseLinear",
+    "Step",
+    "TfidfNormalization",
     "block_distances",
     "diffusion_kl",
     "diffusion_log",

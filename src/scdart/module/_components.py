@@ -8,110 +8,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ._moments import weighted_moments
+from ._batch_norm import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DomainBatchNorm
+from ._normalization import column_moments
 from ._sparse import PriorLinear, PriorLinks, SparseLinear
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from scipy import sparse
 
-# Settings of the published networks.
+#: Slope of the published activation.
 _NEGATIVE_SLOPE = 0.2
-_BATCH_NORM_MOMENTUM = 0.01
-_BATCH_NORM_EPS = 1e-3
 
-
-class _RunningMoments(nn.Module):
-    """Mean and variance of features: of a minibatch in training, of minibatches before otherwise."""
-
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-
-    def __init__(self, n_features: int) -> None:
-        super().__init__()
-        self.register_buffer("running_mean", torch.zeros(n_features))
-        self.register_buffer("running_var", torch.ones(n_features))
-
-    def forward(self, x: torch.Tensor, weights: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.training:
-            return self.running_mean, self.running_var
-        if weights is None:
-            weights = x.new_ones(len(x))
-        mean, variance = weighted_moments(x, weights)
-        with torch.no_grad():
-            # As many cells of equal weight would know as much: for these, the unbiased variance is that of torch.
-            n_effective = weights.sum().square() / weights.square().sum()
-            self.running_mean.lerp_(mean, _BATCH_NORM_MOMENTUM)
-            self.running_var.lerp_(variance * n_effective / (n_effective - 1), _BATCH_NORM_MOMENTUM)
-        return mean, variance
-
-
-class ModalityBatchNorm(nn.Module):
-    r"""Batch norm with running statistics per modality, and one scale and offset for all.
-
-    A network shared by two modalities sees them in separate minibatches, each normalised by its own statistics.
-    Running statistics that mix both would put the modalities apart again at inference; per modality, a cell's output in
-    ``eval`` mode is what training converged to and does not depend on the cells beside it.
-
-    Modalities of unequal composition have unequal statistics even where their cells agree: a population that only one
-    of them has would shrink all others in it, and move them. With weights :math:`w_i` of the cells in mean and
-    variance, as for any sample that is to stand for another population, those count that both have:
-
-    .. math:: \mu = \frac{\sum_i w_i x_i}{\sum_i w_i}, \qquad
-              \sigma^2 = \frac{\sum_i w_i (x_i - \mu)^2}{\sum_i w_i}
-
-    Parameters
-    ----------
-    n_features
-        Number of features.
-    modalities
-        Names of the modalities.
-
-    Examples
-    --------
-    >>> import torch
-    >>> norm = ModalityBatchNorm(2, modalities=("rna", "atac"))
-    >>> norm(torch.tensor([[0.0, 5.0], [2.0, 7.0]]), "rna").detach().round()
-    tensor([[-1., -1.],
-            [ 1.,  1.]])
-    """
-
-    def __init__(self, n_features: int, modalities: Sequence[str]) -> None:
-        super().__init__()
-        self.statistics = nn.ModuleDict({modality: _RunningMoments(n_features) for modality in modalities})
-        self.weight = nn.Parameter(torch.ones(n_features))
-        self.bias = nn.Parameter(torch.zeros(n_features))
-
-    def forward(self, x: torch.Tensor, modality: str, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Normalise cells of one modality.
-
-        Parameters
-        ----------
-        x
-            Cells of shape (n_cells, n_features).
-        modality
-            Name of their modality.
-        weights
-            Weights of the cells in the statistics of a training minibatch, of shape (n_cells,), at least two of them
-            positive and none negative; equal when None. Their scale does not matter.
-
-        Raises
-        ------
-        KeyError
-            If there is no such modality.
-        ValueError
-            If a single cell is given in training, where the batch's own statistics are used.
-        """
-        if modality not in self.statistics:
-            raise KeyError(f"No modality {modality!r}; the network was made for {sorted(self.statistics)}.")
-        if self.training and len(x) < 2:
-            raise ValueError(
-                f"A training minibatch has {len(x)} {modality!r} cell(s), and batch norm needs two or more; "
-                "change batch_size or drop the last, incomplete minibatch."
-            )
-        mean, variance = self.statistics[modality](x, weights)
-        return (x - mean) / (variance + _BATCH_NORM_EPS).sqrt() * self.weight + self.bias
+#: Standard deviation of the prior path's output before training.
+_PRIOR_SCALE = 0.1
 
 
 class _MLP(nn.Sequential):
@@ -203,6 +113,16 @@ class GeneActivityNetwork(nn.Module):
         self.directions.requires_grad_(False)
         self.programmes.weight.copy_(programmes)
 
+    def start(self, chunks: Callable[[], Iterator[torch.Tensor]]) -> None:
+        """Let the prior path begin with z-scores, small ones: at full size, they would begin as noise.
+
+        Parameters
+        ----------
+        chunks
+            Reads normalised accessibility of the training cells.
+        """
+        self.links.standardize(*column_moments(self.links(x) for x in chunks()), scale=_PRIOR_SCALE)
+
     @property
     def link_weights(self) -> torch.Tensor:
         """Weights of the prior path, of shape (n_links,)."""
@@ -254,12 +174,15 @@ class PublishedGeneActivityNetwork(nn.Module):
             [SparseLinear(*first, bias=False), *(nn.Linear(n_in, n_out, bias=False) for n_in, n_out in others)]
         )
         self.norms = nn.ModuleList(
-            nn.BatchNorm1d(size, _BATCH_NORM_EPS, _BATCH_NORM_MOMENTUM) for size in [*n_hidden, n_genes]
+            nn.BatchNorm1d(size, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM) for size in [*n_hidden, n_genes]
         )
 
     def set_prior(self, prior: sparse.csr_matrix) -> None:
         """Take over the links of a prior, which only the penalty reads."""
         self.links.set_prior(prior)
+
+    def start(self, chunks: Callable[[], Iterator[torch.Tensor]]) -> None:
+        """Nothing is known before training: the weights stay as they were drawn."""
 
     def linear_weights(self) -> list[torch.Tensor]:
         """Weights of the layers, first to last, each of shape (n_out, n_in): what the prior limits."""
@@ -274,9 +197,9 @@ class PublishedGeneActivityNetwork(nn.Module):
 
 
 class ProjectionNetwork(nn.Module):
-    """Projection network: expression, real or predicted, to the latent space; shared by the modalities.
+    """Projection network: expression, real or predicted, to the latent space; shared by all domains.
 
-    Hidden layers with batch norm (statistics per modality), LeakyReLU(0.2) and dropout, and a linear output. With
+    Hidden layers with batch norm (statistics by domain), LeakyReLU(0.2) and dropout, and a linear output. With
     ``n_components``, the network reads principal components of expression, found once and held
     (:meth:`set_components`), and the first hidden layer is also passed on to the output as it is before activation: a
     linear map to begin with, which the rest of the network bends.
@@ -291,8 +214,8 @@ class ProjectionNetwork(nn.Module):
         Sizes of the hidden layers.
     n_components
         Principal components to read; ``None`` reads genes, as published.
-    modalities
-        Names of the modalities.
+    n_domains
+        Number of domains: modalities, for a start.
     dropout
         Dropout rate of the hidden layers.
 
@@ -304,7 +227,7 @@ class ProjectionNetwork(nn.Module):
     --------
     >>> import torch
     >>> network = ProjectionNetwork(n_genes=5, n_latent=2, n_hidden=(4,))
-    >>> network(torch.randn(3, 5), "rna").shape
+    >>> network(torch.randn(3, 5), torch.tensor([0, 0, 0])).shape
     torch.Size([3, 2])
     """
 
@@ -315,7 +238,7 @@ class ProjectionNetwork(nn.Module):
         *,
         n_hidden: Sequence[int] = (512, 128),
         n_components: int | None = None,
-        modalities: Sequence[str] = ("rna", "atac"),
+        n_domains: int = 2,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -325,7 +248,7 @@ class ProjectionNetwork(nn.Module):
             self.shortcut = nn.Linear(n_hidden[0], n_latent, bias=False)
         sizes = [n_components or n_genes, *n_hidden]
         self.layers = nn.ModuleList(nn.Linear(n_in, n_out, bias=False) for n_in, n_out in pairwise(sizes))
-        self.norms = nn.ModuleList(ModalityBatchNorm(size, modalities) for size in n_hidden)
+        self.norms = nn.ModuleList(DomainBatchNorm(size, n_domains) for size in n_hidden)
         self.activation = nn.Sequential(nn.LeakyReLU(_NEGATIVE_SLOPE), nn.Dropout(dropout))
         self.output = nn.Linear(sizes[-1], n_latent)
 
@@ -336,16 +259,16 @@ class ProjectionNetwork(nn.Module):
         self.components.weight.copy_(components)
         self.components.requires_grad_(False)
 
-    def forward(self, x: torch.Tensor, modality: str, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Latent cells of shape (n_cells, n_latent) from cells of one modality, of shape (n_cells, n_genes).
+    def forward(self, x: torch.Tensor, domain: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        """Latent cells of shape (n_cells, n_latent) from cells of shape (n_cells, n_genes) and their domains.
 
-        In training, ``weights`` of the cells are taken for batch norm, see :meth:`ModalityBatchNorm.forward`.
+        In training, ``weights`` of the cells are taken for batch norm, see :meth:`DomainBatchNorm.forward`.
         """
         if self.components is not None:
             x = self.components(x)
         shortcut = 0.0
         for i, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            x = norm(layer(x), modality, weights)
+            x = norm(layer(x), domain, weights)
             if i == 0 and self.shortcut is not None:
                 shortcut = self.shortcut(x)
             x = self.activation(x)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ._distances import distances, safe
+from ._distances import distances, nonzero
 from ._moments import weighted_mean, weighted_moments
 
 if TYPE_CHECKING:
@@ -79,15 +79,15 @@ def mmd(
     median = squared.detach()[pairs[0], pairs[1]].median().clamp_min(torch.finfo(x.dtype).eps)
     kernel = torch.stack([torch.exp(-squared / (2 * scale**2 * median)) for scale in bandwidths]).mean(dim=0)
 
-    u, v = u / safe(u.sum()), v / safe(v.sum())
+    u, v = u / nonzero(u.sum()), v / nonzero(v.sum())
     signed = torch.cat([u, -v])
     # Quadratic forms without the diagonal, on which every kernel is one.
     weights = torch.outer(signed, signed).fill_diagonal_(0)
     pairs_x, pairs_y = (w.sum().square() - w.square().sum() for w in (u, v))
     n = len(x)
     discrepancy = (
-        (weights[:n, :n] * kernel[:n, :n]).sum() / safe(pairs_x)
-        + (weights[n:, n:] * kernel[n:, n:]).sum() / safe(pairs_y)
+        (weights[:n, :n] * kernel[:n, :n]).sum() / nonzero(pairs_x)
+        + (weights[n:, n:] * kernel[n:, n:]).sum() / nonzero(pairs_y)
         + 2 * (weights[:n, n:] * kernel[:n, n:]).sum()
     )
     return discrepancy.where(torch.minimum(pairs_x, pairs_y) > torch.finfo(x.dtype).eps, 0.0)
@@ -217,7 +217,7 @@ def pair_anchor_loss(z_rna: torch.Tensor, z_atac: torch.Tensor, weights: torch.T
     """
     distance = weighted_mean((z_rna - z_atac).square().sum(dim=1), weights)
     (_, variance_rna), (_, variance_atac) = (weighted_moments(z, weights) for z in (z_rna, z_atac))
-    return distance / safe((variance_rna + variance_atac).sum() / 2)
+    return distance / nonzero((variance_rna + variance_atac).sum() / 2)
 
 
 def expression_loss(predicted: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:

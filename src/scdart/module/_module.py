@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
+from torch import nn
 
+from scdart._checks import chosen
 from scdart._constants import ATAC, RNA
 from scdart.data import BATCH_KEYS
 
-from ._components import GeneActivityNetwork, ProjectionNetwork, PublishedGeneActivityNetwork
-from ._losses import expression_loss, group_anchor_loss, mmd, mmd_published, pair_anchor_loss
-from ._prior_penalty import prior_l1, prior_l2, prior_share, sample_peaks
-from ._sparse import binarize, log_normalize, tfidf, unit_rows
-from ._trajectory_losses import block_distances, diffusion_kl, diffusion_log, diffusion_mse
+from ._architectures import ARCHITECTURES, Sizes
+from ._legacy import renamed_state
+from ._terms import ALIGNMENT_LOSSES, DISTANCE_LOSSES, LOSS_TERMS, PRIOR_PENALTIES, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
-
-#: Library size of the published preprocessing.
-_PUBLISHED_LIBRARY_SIZE = 100.0
+    from ._components import GeneActivityNetwork, PublishedGeneActivityNetwork
+    from ._encoders import ActivityEncoder, Encoder, ExpressionEncoder
 
 #: Least weight of a cell in batch norm, so that it never rests on the few whose partners are known.
 _MIN_WEIGHT = 0.05
@@ -74,21 +73,20 @@ class SCDARTModule(BaseModuleClass):
         ``"share"`` (scale-free share of effects off the prior), or the published ``"l1"`` or ``"l2"``.
     peak_block
         Peaks on which the penalty is estimated per step; ``None`` takes all.
-    diffusion_weight, mmd_weight, prior_weight
-        Weights of the trajectory, alignment and prior losses.
-    pair_weight, expression_weight, group_weight
-        Weights of the losses on anchors between cells, on predicted against matched expression, and on anchored groups.
+    squared_groups
+        Whether distances between means of anchored groups are squared, as in the paper; not so in the published code.
+    **weights
+        Weights of the loss terms: ``diffusion_weight`` (trajectories), ``mmd_weight`` (alignment), ``prior_weight``,
+        ``pair_weight`` (anchors between cells), ``expression_weight`` (predicted against matched expression),
+        ``group_weight`` (anchored groups). :data:`LOSS_TERMS` has their defaults.
 
     Raises
     ------
+    TypeError
+        If an option is not known.
     ValueError
-        If ``distance_spread`` is not positive.
+        If a name is not one of its choices, or ``distance_spread`` is not positive.
     """
-
-    library_size: torch.Tensor
-    gene_mean: torch.Tensor
-    gene_deviation: torch.Tensor
-    inverse_frequency: torch.Tensor
 
     def __init__(
         self,
@@ -110,97 +108,69 @@ class SCDARTModule(BaseModuleClass):
         alignment_loss: Literal["mmd", "published"] = "mmd",
         prior_penalty: Literal["share", "l1", "l2"] = "share",
         peak_block: int | None = 256,
-        diffusion_weight: float = 15.0,
-        mmd_weight: float = 0.1,
-        prior_weight: float = 0.1,
-        pair_weight: float = 0.3,
-        expression_weight: float = 1.0,
-        group_weight: float = 1.0,
+        squared_groups: bool = True,
+        **weights: float,
     ) -> None:
         super().__init__()
-        self.n_genes, self.n_peaks, self.n_blocks, self.n_latent = n_genes, n_peaks, n_blocks, n_latent
-        self.published = architecture == "published"
-        self.squared_distances = squared_distances
-        self.peak_block = peak_block
+        make_parts = chosen(architecture, ARCHITECTURES, "architecture")
         if distance_spread is not None and distance_spread <= 0:
             raise ValueError(
                 f"distance_spread={distance_spread} must be positive, or None for that of diffusion distances."
             )
-        distance_losses: dict[str, Callable[..., torch.Tensor]] = {
-            "log": partial(diffusion_log, spread=distance_spread),
-            "kl": diffusion_kl,
-            "mse": diffusion_mse,
-        }
-        self._distance_loss = distance_losses[distance_loss]
-        self._alignment_loss = {"mmd": mmd, "published": mmd_published}[alignment_loss]
-        self._prior_penalty = {"share": prior_share, "l1": prior_l1, "l2": prior_l2}[prior_penalty]
-        self.weights = {
-            "diffusion_rna": diffusion_weight,
-            "diffusion_atac": diffusion_weight,
-            "mmd": mmd_weight,
-            "prior": prior_weight,
-            "pair": pair_weight,
-            "expression": expression_weight,
-            "group": group_weight,
-        }
-        sizes = (n_peaks, n_genes, n_links)
-        self.gene_activity: GeneActivityNetwork | PublishedGeneActivityNetwork
-        if self.published:
-            self.gene_activity = PublishedGeneActivityNetwork(*sizes, n_hidden=activity_hidden)
-        else:
-            n_directions = n_components + n_accessibility_components
-            self.gene_activity = GeneActivityNetwork(
-                *sizes, n_directions=n_directions, n_hidden=activity_hidden, dropout=dropout
+        self.n_blocks, self.n_latent, self.squared_groups = n_blocks, n_latent, squared_groups
+        distances: dict[str, Any] = {"squared": squared_distances}
+        if distance_loss == "log":
+            distances["spread"] = distance_spread
+        self.distance_loss = partial(chosen(distance_loss, DISTANCE_LOSSES, "distance_loss"), **distances)
+        self.alignment_loss = chosen(alignment_loss, ALIGNMENT_LOSSES, "alignment_loss")
+        self.weights = _weights(weights)
+        parts = make_parts(
+            Sizes(
+                n_genes=n_genes,
+                n_peaks=n_peaks,
+                n_links=n_links,
+                n_domains=len((RNA, ATAC)),
+                n_latent=n_latent,
+                n_components=n_components,
+                n_accessibility_components=n_accessibility_components,
+                activity_hidden=activity_hidden,
+                projection_hidden=projection_hidden,
+                dropout=dropout,
+                prior_penalty=chosen(prior_penalty, PRIOR_PENALTIES, "prior_penalty"),
+                peak_block=peak_block,
             )
-        self.projection = ProjectionNetwork(
-            n_genes,
-            n_latent,
-            n_hidden=projection_hidden,
-            n_components=None if self.published else n_components,
-            modalities=(RNA, ATAC),
-            dropout=dropout,
         )
-        self.register_buffer("library_size", torch.tensor(1.0))
-        self.register_buffer("gene_mean", torch.zeros(n_genes))
-        self.register_buffer("gene_deviation", torch.ones(n_genes))
-        self.register_buffer("inverse_frequency", torch.ones(n_peaks))
+        self.encoders = nn.ModuleDict({RNA: parts.rna, ATAC: parts.atac})
+        self.projection = parts.projection
 
-    def log_expression(self, counts: torch.Tensor) -> torch.Tensor:
-        """Log-normalised expression, dense, of shape ``(n_cells, n_genes)``."""
-        target = _PUBLISHED_LIBRARY_SIZE if self.published else float(self.library_size)
-        values = log_normalize(counts, target)
-        return values.to_dense() if values.layout is torch.sparse_csr else values
+    @property
+    def gene_activity(self) -> GeneActivityNetwork | PublishedGeneActivityNetwork:
+        """The network from accessibility to expression."""
+        return self.activity_encoder.network
 
-    def expression(self, counts: torch.Tensor) -> torch.Tensor:
-        """Z-score log-expression, for the projection to read; published, it reads log-expression itself."""
-        values = self.log_expression(counts)
-        if self.published:
-            return values
-        # A gene that never varies says nothing: its deviation of zero must not make it large.
-        return (values - self.gene_mean) / self.gene_deviation.where(self.gene_deviation > 0, torch.inf)
+    @property
+    def expression_encoder(self) -> ExpressionEncoder:
+        """The encoder of RNA."""
+        return cast("ExpressionEncoder", self.encoders[RNA])
 
-    def accessibility(self, counts: torch.Tensor) -> torch.Tensor:
-        """Binarise counts for gene activity to read; unless published, weigh them by TF-IDF to unit length."""
-        opened = binarize(counts)
-        return opened if self.published else unit_rows(tfidf(opened, self.inverse_frequency))
+    @property
+    def activity_encoder(self) -> ActivityEncoder:
+        """The encoder of ATAC."""
+        return cast("ActivityEncoder", self.encoders[ATAC])
+
+    def expression(self, tensors: dict[str, torch.Tensor], role: str) -> torch.Tensor:
+        """Expression of RNA cells or pseudo-RNA of ATAC cells, as the projection reads it."""
+        return cast("Encoder", self.encoders[role]).expression(tensors[BATCH_KEYS.COUNTS])
 
     @auto_move_data
     def embed(self, tensors: dict[str, torch.Tensor], role: str) -> torch.Tensor:
         """Latent coordinates of cells of one modality."""
-        return self.projection(self.features(tensors, role), role)
+        return self.projection(self.expression(tensors, role), tensors[BATCH_KEYS.DOMAIN])
 
     @auto_move_data
     def predict_expression(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
         """Log-normalised expression predicted for ATAC cells, not below zero."""
-        predicted = self.features(tensors, ATAC)
-        if not self.published:
-            predicted = predicted * self.gene_deviation + self.gene_mean
-        return predicted.clamp(min=0)
-
-    def features(self, tensors: dict[str, torch.Tensor], role: str) -> torch.Tensor:
-        """Expression of RNA cells or pseudo-RNA of ATAC cells, as the projection reads it."""
-        counts = tensors[BATCH_KEYS.COUNTS]
-        return self.expression(counts) if role == RNA else self.gene_activity(self.accessibility(counts))
+        return self.expression_encoder.normalization.invert(self.expression(tensors, ATAC)).clamp(min=0)
 
     def _get_inference_input(self, tensors: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return {"tensors": tensors}
@@ -211,10 +181,10 @@ class SCDARTModule(BaseModuleClass):
         weights = tensors.get(BATCH_KEYS.PAIR_WEIGHT)
         if weights is not None:
             weights = weights.clamp(min=_MIN_WEIGHT)
-        for role in (RNA, ATAC):
+        for role in self.encoders:
             if role in tensors:
-                outputs["x"][role] = self.features(tensors[role], role)
-                outputs["z"][role] = self.projection(outputs["x"][role], role, weights)
+                outputs["x"][role] = self.expression(tensors[role], role)
+                outputs["z"][role] = self.projection(outputs["x"][role], tensors[role][BATCH_KEYS.DOMAIN], weights)
         return outputs
 
     def _get_generative_input(self, tensors: dict[str, Any], inference_outputs: Any, **kwargs: Any) -> dict:
@@ -244,26 +214,21 @@ class SCDARTModule(BaseModuleClass):
         **weights
             Weights that replace the module's, by name of the term.
         """
-        x, z = inference_outputs["x"], inference_outputs["z"]
-        terms = {"mmd": self._alignment_loss(z[RNA], z[ATAC]), "prior": self._prior_term()}
-        for role in (RNA, ATAC):
-            target = block_distances(tensors[role][BATCH_KEYS.COORDINATES], self.n_blocks)
-            terms[f"diffusion_{role}"] = self._distance_loss(z[role], target, squared=self.squared_distances)
-        if BATCH_KEYS.PAIR_WEIGHT in tensors:
-            pair_weight = tensors[BATCH_KEYS.PAIR_WEIGHT]
-            terms["pair"] = pair_anchor_loss(z[RNA], z[ATAC], pair_weight)
-            terms["expression"] = expression_loss(x[ATAC], x[RNA], pair_weight)
-        if BATCH_KEYS.GROUPS in tensors[RNA]:
-            groups = (tensors[role][BATCH_KEYS.GROUPS] for role in (RNA, ATAC))
-            rna_groups, atac_groups = groups
-            terms["group"] = group_anchor_loss(z[RNA], rna_groups, z[ATAC], atac_groups, squared=not self.published)
+        step = Step(self, tensors, **inference_outputs)
+        computed = {term.name: term.compute(step) for term in LOSS_TERMS}
+        terms = {name: value for name, value in computed.items() if value is not None}
         used = {**self.weights, **weights}
-        total = torch.stack([used[name] * term for name, term in terms.items()]).sum()
-        return LossOutput(loss=total, n_obs_minibatch=len(z[RNA]), extra_metrics=terms)
+        total = torch.stack([used[name] * value for name, value in terms.items()]).sum()
+        return LossOutput(loss=total, n_obs_minibatch=len(step.z[RNA]), extra_metrics=terms)
 
-    def _prior_term(self) -> torch.Tensor:
-        network = self.gene_activity
-        block = None if self.peak_block is None else sample_peaks(self.n_peaks, self.peak_block, device=self.device)
-        if self._prior_penalty is prior_share:
-            return prior_share(network.linear_weights(), network.links, block, link_weights=network.link_weights)
-        return self._prior_penalty(network.linear_weights(), network.links, block)
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load weights and statistics, those of models saved before version 0.2 included."""
+        return super().load_state_dict(renamed_state(state_dict), *args, **kwargs)
+
+
+def _weights(given: dict[str, float]) -> dict[str, float]:
+    """Weight of every term by name."""
+    options = {term.option for term in LOSS_TERMS}
+    if unknown := sorted(set(given) - options):
+        raise TypeError(f"{unknown} are no options of the model; the weights of its losses are {sorted(options)}.")
+    return {term.name: given.get(term.option, term.weight) for term in LOSS_TERMS}

@@ -159,13 +159,19 @@ def prior_share(
     return off / total.clamp_min(torch.finfo(total.dtype).tiny)
 
 
-def prior_l1(weights: Sequence[torch.Tensor], links: PriorLinks, peaks: torch.Tensor | None = None) -> torch.Tensor:
+def prior_l1(
+    weights: Sequence[torch.Tensor],
+    links: PriorLinks,
+    peaks: torch.Tensor | None = None,
+    *,
+    link_weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     r"""Prior penalty as published, :math:`\|M \circ (1 - A)\|_1`; unbiased over random blocks of peaks.
 
     Parameters
     ----------
-    weights, links, peaks
-        As in :func:`off_prior_mass`.
+    weights, links, peaks, link_weights
+        As in :func:`off_prior_mass`; weights along the links lie within the prior and cost nothing.
 
     Returns
     -------
@@ -182,16 +188,22 @@ def prior_l1(weights: Sequence[torch.Tensor], links: PriorLinks, peaks: torch.Te
     >>> prior_l1([torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [-1.0]])], PriorLinks(2, 2, n_links=0))
     tensor(12.)
     """
-    return off_prior_mass(weights, links, peaks)[0]
+    return off_prior_mass(weights, links, peaks, link_weights=link_weights)[0]
 
 
-def prior_l2(weights: Sequence[torch.Tensor], links: PriorLinks, peaks: torch.Tensor | None = None) -> torch.Tensor:
+def prior_l2(
+    weights: Sequence[torch.Tensor],
+    links: PriorLinks,
+    peaks: torch.Tensor | None = None,
+    *,
+    link_weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     r"""Prior penalty as published, other norm, :math:`\|M \circ (1 - A)\|_F`; its square is unbiased over blocks.
 
     Parameters
     ----------
-    weights, links, peaks
-        As in :func:`off_prior_mass`.
+    weights, links, peaks, link_weights
+        As in :func:`off_prior_mass`; weights along the links lie within the prior and cost nothing.
 
     Returns
     -------
@@ -208,6 +220,6 @@ def prior_l2(weights: Sequence[torch.Tensor], links: PriorLinks, peaks: torch.Te
     >>> prior_l2([torch.tensor([[3.0, 4.0]])], PriorLinks(2, 1, n_links=0))
     tensor(5.)
     """
-    squared = off_prior_mass(weights, links, peaks, power=2)[0]
+    squared = off_prior_mass(weights, links, peaks, link_weights=link_weights, power=2)[0]
     # The root has no finite slope at zero, which is where a network with a zero layer starts.
     return squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt()

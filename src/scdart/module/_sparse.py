@@ -49,6 +49,13 @@ def _scale_rows(x: torch.Tensor, target_sum: float | torch.Tensor) -> torch.Tens
     return x * (target_sum / sums.where(sums > 0, 1.0))
 
 
+def row_sums(x: torch.Tensor) -> torch.Tensor:
+    """Sum of every row of a dense or CSR tensor, of shape (n_rows,)."""
+    if not _is_csr(x):
+        return x.sum(dim=1)
+    return torch.segment_reduce(x.values(), "sum", offsets=x.crow_indices())
+
+
 def log_normalize(x: torch.Tensor, target_sum: float | torch.Tensor = 1e4) -> torch.Tensor:
     r"""Log-normalise counts to :math:`\log(1 + s\, x_{ij} / \sum_j x_{ij})`.
 
@@ -150,31 +157,6 @@ def binarize(x: torch.Tensor) -> torch.Tensor:
     tensor([[0., 1.]])
     """
     return _map_values(x, lambda values: (values > 0).to(values.dtype))
-
-
-def dropout_sparse(x: torch.Tensor, p: float, *, training: bool = True) -> torch.Tensor:
-    """Dropout that draws only for the values a CSR tensor stores; the zeros are zero either way.
-
-    Parameters
-    ----------
-    x
-        Input of shape (n_cells, n_features), dense or CSR.
-    p
-        Probability that a value is set to zero; the others are divided by ``1 - p``.
-    training
-        Whether to drop at all.
-
-    Returns
-    -------
-    Tensor of the shape and layout of ``x``.
-
-    Examples
-    --------
-    >>> import torch
-    >>> dropout_sparse(torch.ones(1, 2), p=0.5, training=False)
-    tensor([[1., 1.]])
-    """
-    return _map_values(x, lambda values: F.dropout(values, p, training)) if training and p > 0 else x
 
 
 def sparse_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from ._distances import distances, distances_by_products, safe
+from ._distances import distances, distances_by_products, nonzero
 
 #: Added to each normalised distance by the authors' software; keeps the logarithm of a zero distance finite.
 _KL_EPS = 1e-12
@@ -16,7 +16,7 @@ _KL_EPS = 1e-12
 _LOG_EPS = 1e-6
 
 
-def block_distances(coordinates: torch.Tensor, n_blocks: int, other: torch.Tensor | None = None) -> torch.Tensor:
+def block_distances(coordinates: torch.Tensor, n_blocks: int) -> torch.Tensor:
     r"""Diffusion distances, averaged over diffusion times, from diffusion coordinates.
 
     .. math:: D_{ij} = \frac{1}{T} \sum_{t=1}^{T} \| c^{(t)}_i - c^{(t)}_j \|
@@ -27,12 +27,10 @@ def block_distances(coordinates: torch.Tensor, n_blocks: int, other: torch.Tenso
         Coordinates of shape (n_cells, k * n_blocks): the ``k`` columns of one time after those of the other.
     n_blocks
         Number :math:`T` of diffusion times.
-    other
-        Coordinates of other cells, of shape (n_other, k * n_blocks); the same cells when None.
 
     Returns
     -------
-    Distances of shape (n_cells, n_cells) or (n_cells, n_other).
+    Distances of shape (n_cells, n_cells).
 
     Raises
     ------
@@ -52,10 +50,8 @@ def block_distances(coordinates: torch.Tensor, n_blocks: int, other: torch.Tenso
     """
     if coordinates.shape[1] % n_blocks:
         raise ValueError(f"{coordinates.shape[1]} diffusion coordinates do not divide into {n_blocks} equal blocks.")
-    first = coordinates.unflatten(1, (n_blocks, -1)).transpose(0, 1)
-    if other is None:
-        return distances_by_products(first, first).mean(dim=0).fill_diagonal_(0.0)
-    return distances_by_products(first, other.unflatten(1, (n_blocks, -1)).transpose(0, 1)).mean(dim=0)
+    blocks = coordinates.unflatten(1, (n_blocks, -1)).transpose(0, 1)
+    return distances_by_products(blocks).mean(dim=0).fill_diagonal_(0.0)
 
 
 def _latent_distances(z: torch.Tensor, squared: bool) -> torch.Tensor:
@@ -119,7 +115,7 @@ def diffusion_log(
 
 def _centred_log(distances: torch.Tensor) -> torch.Tensor:
     """Log-distances around their mean, which does not depend on the scale."""
-    logs = (distances / safe(distances.mean()) + _LOG_EPS).log()
+    logs = (distances / nonzero(distances.mean()) + _LOG_EPS).log()
     return logs - logs.mean()
 
 
@@ -154,8 +150,8 @@ def diffusion_kl(z: torch.Tensor, target_distance: torch.Tensor, *, squared: boo
     0.0
     """
     latent_distance = _latent_distances(z, squared)
-    q_latent = latent_distance / safe(latent_distance.sum()) + _KL_EPS
-    q_target = target_distance / safe(target_distance.sum()) + _KL_EPS
+    q_latent = latent_distance / nonzero(latent_distance.sum()) + _KL_EPS
+    q_target = target_distance / nonzero(target_distance.sum()) + _KL_EPS
     return (q_latent * (q_latent / q_target).log()).sum()
 
 
@@ -191,4 +187,4 @@ def diffusion_mse(z: torch.Tensor, target_distance: torch.Tensor, *, squared: bo
     latent_distance = _latent_distances(z, squared)
     # torch's norms have the subgradient zero at zero, so that equal cells and a perfect fit are safe.
     latent_norm, target_norm = torch.linalg.norm(latent_distance), torch.linalg.norm(target_distance)
-    return torch.linalg.norm(latent_distance / safe(latent_norm) - target_distance / safe(target_norm))
+    return torch.linalg.norm(latent_distance / nonzero(latent_norm) - target_distance / nonzero(target_norm))

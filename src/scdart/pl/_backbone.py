@@ -9,8 +9,9 @@ from matplotlib.transforms import ScaledTranslation
 
 from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
 
-from ._canvas import LABEL, add_key, bare, figure_of, hand_back, make_axes, outlined_text, scatter
+from ._canvas import LABEL, add_key, draw_points, figure_of, finish, make_axes, outlined_text
 from ._colors import CONTINUOUS, color_points, is_number
 from ._latent import explain, stored_palette
 from ._points import find_points, values_of
@@ -35,6 +36,7 @@ _MAX_INSIDE = 2
 _MAX_PATH = 40
 
 
+@fill_in_docs
 def backbone(
     mdata: MuData,
     *,
@@ -65,24 +67,14 @@ def backbone(
         Name of its slots.
     color
         What to colour the cells by, as in :func:`scdart.pl.latent`; by default their group.
-    basis
-        See :func:`scdart.pl.latent`.
-    use_rep
-        Slot of ``obsm`` with the latent space.
+    %(basis)s
+    %(use_rep)s
     palette, cmap
         Colours of categories, and colour map of numbers.
-    size
-        Area of a point in square points; by default it follows the number of cells.
-    rna_mod, atac_mod
-        Names of the modalities.
-    random_state
-        Seed of the drawing order.
-    ax
-        Axes to draw on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(size)s
+    %(mods)s
+    %(drawing_order)s
+    %(ax_show_save)s
 
     Returns
     -------
@@ -95,13 +87,7 @@ def backbone(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=100)
-    >>> stage = np.concatenate([mdata[mod].obs["pseudotime"] for mod in mdata.mod])
-    >>> mdata.obsm["X_scdart"] = np.c_[stage, stage**2]  # in place of model.get_latent_representation()
-    >>> scdart.tl.pseudotime(mdata, root_score="pseudotime")
-    >>> scdart.tl.backbone(mdata)
+    %(example_with_tree)s
     >>> ax = scdart.pl.backbone(mdata, show=False)
     >>> ax.get_title()
     'backbone'
@@ -114,19 +100,17 @@ def backbone(
     values = values_of(mdata, points, shown)
     coloring = color_points(values, palette=palette or stored_palette(mdata, shown, values, mods), cmap=cmap)
     (panel,) = make_axes(1, 1, ax, size=(5.2, 4.6))
-    scatter(panel, points.xy, coloring, size=size, random_state=random_state)
-    bare(panel, points.axis_labels)
-    panel.set_title(shown)
+    draw_points(panel, points, coloring, shown, size=size, random_state=random_state)
     if color is not None:
         explain(panel, points.xy, values, coloring, "right margin")
     groups = values_of(mdata, points, key)
     colors = {} if color is not None else (coloring.categories or {})
     _draw_tree(panel, tree, _nodes(points, groups), colors)
-    result = hand_back([panel], given=ax, show=show, save=save)
-    assert not isinstance(result, list)
-    return result
+    finish([panel], given=ax, show=show, save=save)
+    return panel
 
 
+@fill_in_docs
 def branches(
     mdata: MuData,
     *,
@@ -154,26 +138,17 @@ def branches(
         Name of its slots.
     trajectories
         Which trajectories to draw; all by default.
-    basis
-        See :func:`scdart.pl.latent`.
-    use_rep
-        Slot of ``obsm`` with the latent space.
+    %(basis)s
+    %(use_rep)s
     palette
         Colours of the branches, in their order or by name.
     cmap
         Colour map of the order.
-    size
-        Area of a point in square points; by default it follows the number of cells.
-    ncols
-        Panels in a row.
-    rna_mod, atac_mod
-        Names of the modalities.
-    random_state
-        Seed of the drawing order.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow``.
-    save
-        File to write the figure to.
+    %(size)s
+    %(ncols)s
+    %(mods)s
+    %(drawing_order)s
+    %(show_save)s
 
     Returns
     -------
@@ -186,13 +161,7 @@ def branches(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=100)
-    >>> stage = np.concatenate([mdata[mod].obs["pseudotime"] for mod in mdata.mod])
-    >>> mdata.obsm["X_scdart"] = np.c_[stage, stage**2]  # in place of model.get_latent_representation()
-    >>> scdart.tl.pseudotime(mdata, root_score="pseudotime")
-    >>> scdart.tl.backbone(mdata)
+    %(example_with_tree)s
     >>> [ax.get_title() for ax in scdart.pl.branches(mdata, show=False)]
     ['branches', 'trajectory_0']
     """
@@ -206,26 +175,22 @@ def branches(
     axes = make_axes(1 + len(names), min(ncols, 1 + len(names)), None)
     branch = values_of(mdata, points, f"{key}_branch")
     coloring = color_points(branch, palette=palette)
-    scatter(axes[0], points.xy, coloring, size=size, random_state=random_state)
-    axes[0].set_title("branches")
+    draw_points(axes[0], points, coloring, "branches", size=size, random_state=random_state)
     add_key(axes[0], coloring)
     shown = [order[name].iloc[points.cells].reset_index(drop=True) for name in names]
     finite = np.concatenate([value[np.isfinite(value)] for value in shown])
     ends = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
     for panel, name, value in zip(axes[1:], names, shown, strict=True):
         coloring = color_points(value, cmap=cmap, vmin=ends[0], vmax=ends[1])
-        scatter(panel, points.xy, coloring, size=size, random_state=random_state)
-        panel.set_title(name)
+        draw_points(panel, points, coloring, name, size=size, random_state=random_state)
         groups = [str(group) for group in tree["trajectories"].get(name, [])]
         path = " → ".join(groups)
         if len(path) > _MAX_PATH:
             path = f"{groups[0]} → … → {groups[-1]}"
         panel.text(0.5, 1.0, path, transform=panel.transAxes, ha="center", va="top", fontsize="small")
     add_key(axes[-1], coloring, "pseudotime")
-    for panel in axes:
-        bare(panel, points.axis_labels)
-    result = hand_back(axes, given=None, show=show, save=save)
-    return result if isinstance(result, list) else [result]
+    finish(axes, show=show, save=save)
+    return axes
 
 
 def _described(mdata: MuData, key: str) -> Mapping[str, Any]:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from ._colors import Coloring
+    from ._points import Points
 
 #: Dots per inch of points, which are pixels in any file, and of files that hold nothing but pixels.
 _DPI = 200
@@ -73,10 +73,20 @@ def make_axes(
     return panels[:n_panels]
 
 
-def hand_back(
-    axes: Sequence[Axes], *, given: Axes | None, show: bool | None, save: str | PathLike[str] | None
-) -> Axes | list[Axes]:
-    """Write and show the figure as asked, and return its axes: one, or a list."""
+def finish(
+    axes: Sequence[Axes], *, given: Axes | None = None, show: bool | None, save: str | PathLike[str] | None
+) -> None:
+    """Write and show the figure as asked.
+
+    Parameters
+    ----------
+    axes
+        All axes of the picture.
+    given
+        The user's axes, whose figure is the user's to show.
+    show, save
+        As the user passed them.
+    """
     for ax in axes:
         _part_labels(ax)
     if save is not None:
@@ -87,7 +97,11 @@ def hand_back(
         show = settings.autoshow and given is None
     if show:
         plt.show()
-    return axes[0] if len(axes) == 1 else list(axes)
+
+
+def one_or_all(axes: list[Axes]) -> Axes | list[Axes]:
+    """Choose what a function returns that draws one panel or several."""
+    return axes[0] if len(axes) == 1 else axes
 
 
 def figure_of(ax: Axes) -> Figure:
@@ -102,25 +116,30 @@ def point_size(n_points: int) -> float:
     return float(np.clip(30_000 / max(n_points, 1), 1.0, 18.0))
 
 
-def scatter(
+def draw_points(
     ax: Axes,
-    xy: NDArray[np.float64],
+    points: Points,
     coloring: Coloring,
-    chosen: NDArray[np.bool_] | None = None,
+    title: str,
     *,
+    chosen: NDArray[np.bool_] | None = None,
     size: float | None = None,
     random_state: int | None = None,
-) -> PathCollection:
+) -> None:
     """Draw points as pixels, those without a value first, the others in random order: no group hides another.
+
+    What means nothing in an embedding, ticks and frame, is left out. A unit is as long on both axes.
 
     Parameters
     ----------
     ax
         Where to draw.
-    xy
-        Positions of all points, shape (n, 2).
+    points
+        All points.
     coloring
         Colours of all points.
+    title
+        Title of the panel.
     chosen
         Points to draw; all if not given.
     size
@@ -128,10 +147,11 @@ def scatter(
     random_state
         Seed of the order.
     """
+    xy = points.xy
     rng = np.random.default_rng(seed_of(random_state))
     rows = rng.permutation(len(xy) if chosen is None else np.flatnonzero(chosen))
     rows = rows[np.argsort(~coloring.missing[rows], kind="stable")]
-    points = ax.scatter(
+    ax.scatter(
         xy[rows, 0],
         xy[rows, 1],
         c=coloring.rgba[rows],
@@ -142,17 +162,11 @@ def scatter(
     )
     ax.update_datalim(xy)  # that points which are not drawn here keep their place: panels can be compared
     ax.autoscale_view()
-    return points
-
-
-def bare(ax: Axes, labels: tuple[str, str] | None = None) -> None:
-    """Leave out what means nothing in an embedding: ticks and frame. A unit is as long on both axes."""
-    ax.set(xticks=[], yticks=[])
+    ax.set(xticks=[], yticks=[], title=title)
     ax.set_aspect("equal", adjustable="datalim")
     ax.spines[:].set_visible(False)
-    if labels is not None:
-        ax.set_xlabel(labels[0], loc="left", fontsize="small", color="0.3")
-        ax.set_ylabel(labels[1], loc="bottom", fontsize="small", color="0.3")
+    ax.set_xlabel(points.axis_labels[0], loc="left", fontsize="small", color="0.3")
+    ax.set_ylabel(points.axis_labels[1], loc="bottom", fontsize="small", color="0.3")
 
 
 def plain(ax: Axes) -> None:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
 
-from ._canvas import add_key, bare, hand_back, make_axes, plain, scatter
+from ._canvas import add_key, draw_points, finish, make_axes, plain
 from ._colors import CONTINUOUS, MODALITY_COLORS, color_points, is_number
 from ._points import find_points, values_of
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
+@fill_in_docs
 def alignment_confidence(
     mdata: MuData,
     *,
@@ -45,22 +47,14 @@ def alignment_confidence(
         Confidence of the cells, between 0 and 1: a column of ``mdata.obs`` or of the modalities' ``obs``, or a slot of
         their ``obsm`` with one column. By default what :func:`scdart.pp.anchors` wrote: confidence that the other
         modality has such cells, of which those that it lacks have little.
-    basis
-        See :func:`scdart.pl.latent`.
-    use_rep
-        Slot of ``obsm`` with the latent space.
+    %(basis)s
+    %(use_rep)s
     cmap
         Colour map, from 0 to 1.
-    size
-        Area of a point in square points; by default it follows the number of cells.
-    rna_mod, atac_mod
-        Names of the modalities.
-    random_state
-        Seed of the drawing order.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow``.
-    save
-        File to write the figure to.
+    %(size)s
+    %(mods)s
+    %(drawing_order)s
+    %(show_save)s
 
     Returns
     -------
@@ -75,10 +69,8 @@ def alignment_confidence(
 
     Examples
     --------
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=100, n_genes=50, n_peaks=100)
+    %(example_of_fork)s
     >>> for mod in ("rna", "atac"):
-    ...     mdata[mod].obsm["X_scdart"] = mdata[mod].obsm["tree_factors"]
     ...     mdata[mod].obs["confidence"] = 1 - mdata[mod].obs["pseudotime"]
     >>> axes = scdart.pl.alignment_confidence(mdata, key="confidence", show=False)
     >>> [ax.get_title() for ax in axes]
@@ -95,9 +87,7 @@ def alignment_confidence(
     *maps, curve = axes
     for panel, (role, mod) in zip(maps, mods.items(), strict=True):
         chosen = points.rows[mod] >= 0
-        scatter(panel, points.xy, coloring, chosen, size=size, random_state=random_state)
-        bare(panel, points.axis_labels)
-        panel.set_title(mod.upper())
+        draw_points(panel, points, coloring, mod.upper(), chosen=chosen, size=size, random_state=random_state)
         own = pd.Series(values.to_numpy(dtype=float, na_value=np.nan)[chosen]).dropna()
         if len(own):
             curve.ecdf(own, color=MODALITY_COLORS[role], label=f"{mod.upper()}, median {own.median():.2f}", linewidth=2)
@@ -105,6 +95,5 @@ def alignment_confidence(
     curve.set(title="cells below", xlabel="confidence", ylabel="share of cells", xlim=(0, 1), ylim=(0, 1))
     curve.legend(frameon=False, fontsize="small", loc="upper left")
     plain(curve)
-    result = hand_back(axes, given=None, show=show, save=save)
-    assert isinstance(result, list)
-    return result
+    finish(axes, show=show, save=save)
+    return axes

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scdart._checks import check_modalities
+from scdart._docs import fill_in_docs
 from scdart._random import seed_of
 from scdart.tl import dynamic_curves, dynamic_values
 
-from ._canvas import hand_back, make_axes, plain, point_size
+from ._canvas import finish, make_axes, one_or_all, plain, point_size
 from ._colors import CONTINUOUS, OKABE_ITO
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _ROW_HEIGHT = 0.16
 _FALSE_DISCOVERIES = 0.05
 
 
+@fill_in_docs
 def dynamic_features(
     mdata: MuData,
     features: str | Sequence[str],
@@ -60,18 +62,10 @@ def dynamic_features(
     points
         Whether to draw the cells. Axes end where 99 % of their values do; values of 0 and 1 are moved a little up or
         down, at random.
-    size
-        Area of a point in square points; by default it follows the number of cells.
-    ncols
-        Panels in a row.
-    random_state
-        Seed of the drawing order.
-    ax
-        Axes to draw a single feature on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(size)s
+    %(ncols)s
+    %(drawing_order)s
+    %(ax_show_save)s
 
     Returns
     -------
@@ -119,7 +113,8 @@ def dynamic_features(
     if len(parts) == 1:
         handles = {"curve" if name == parts[0] else name: handle for name, handle in handles.items()}
     axes[0].legend(handles.values(), handles.keys(), frameon=False, fontsize="x-small", loc="best")
-    return hand_back(axes, given=ax, show=show, save=save)
+    finish(axes, given=ax, show=show, save=save)
+    return one_or_all(axes)
 
 
 def _draw_cells(
@@ -154,6 +149,7 @@ def _limit(ax: Axes, curves: pd.DataFrame, observed: pd.DataFrame | None, name: 
     ax.set_ylim(low - margin, high + margin)
 
 
+@fill_in_docs
 def dynamic_heatmap(
     mdata: MuData,
     features: Sequence[str] | None = None,
@@ -190,12 +186,7 @@ def dynamic_heatmap(
         Columns of the heat map.
     cmap
         Colour map.
-    ax
-        Axes to draw on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(ax_show_save)s
 
     Returns
     -------
@@ -244,9 +235,8 @@ def dynamic_heatmap(
     panel.set(xlabel="pseudotime", title=f"{len(scaled)} features along {part}")
     bar = panel.figure.colorbar(image, ax=panel, shrink=0.5, aspect=18, pad=0.02, label="fit, minimum to maximum")
     bar.outline.set_visible(False)
-    result = hand_back([panel], given=ax, show=show, save=save)
-    assert not isinstance(result, list)
-    return result
+    finish([panel], given=ax, show=show, save=save)
+    return panel
 
 
 def _tested(mdata: MuData, mod: str, key: str) -> pd.DataFrame:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from sklearn.neighbors import NearestNeighbors
 
-from scdart._checks import check_modalities, stored_counts
+from scdart._checks import check_modalities, check_option, stored_counts
 from scdart._constants import ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
+from scdart._neighbors import nearest
 
-from ._canvas import add_key, bare, hand_back, make_axes, plain, point_size, scatter
+from ._canvas import add_key, draw_points, finish, make_axes, one_or_all, plain, point_size
 from ._colors import CONTINUOUS, MISSING, OKABE_ITO, color_points
 from ._points import find_points
 
@@ -34,6 +35,7 @@ _MAX_POINTS = 5_000
 _RANGE = (1.0, 99.0)
 
 
+@fill_in_docs
 def gene_activity(
     mdata: MuData,
     predicted: SCDART | pd.DataFrame,
@@ -71,30 +73,20 @@ def gene_activity(
         expression of the ATAC cells against the mean of the nearest RNA cells in the latent space. Prediction and
         latent space come from one model, so that this shows whether it is consistent, not whether it is right.
         ``"obs_names"``: against what was measured in the same cell, for the cells whose name is in both modalities.
-    basis
-        See :func:`scdart.pl.latent`.
-    use_rep
-        Slot of ``obsm`` with the latent space.
+    %(basis)s
+    %(use_rep)s
     n_neighbors
         Number of nearest RNA cells.
     cmap
         Colour map.
-    size
-        Area of a point in square points; by default it follows the number of cells.
+    %(size)s
     ncols
         Panels in a row, if they are not maps.
     rna_layer
         Layer with the RNA counts; ``X`` if not given.
-    rna_mod, atac_mod
-        Names of the modalities.
-    random_state
-        Seed of the drawing order.
-    ax
-        Axes to draw a single panel on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(mods)s
+    %(drawing_order)s
+    %(ax_show_save)s
 
     Returns
     -------
@@ -110,10 +102,7 @@ def gene_activity(
     Examples
     --------
     >>> import numpy as np, pandas as pd
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=100, n_genes=50, n_peaks=100)
-    >>> for mod in ("rna", "atac"):
-    ...     mdata[mod].obsm["X_scdart"] = mdata[mod].obsm["tree_factors"]
+    %(example_of_fork)s
     >>> truth = np.log1p(mdata["atac"].obsm["true_expression"])
     >>> predicted = pd.DataFrame(truth, mdata["atac"].obs_names, mdata["rna"].var_names)
     >>> axes = scdart.pl.gene_activity(mdata, predicted, genes="gene0", show=False)
@@ -121,8 +110,7 @@ def gene_activity(
     ['gene0, measured (RNA)', 'gene0, predicted (ATAC)']
     """
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
-    if kind not in _KINDS:
-        raise ValueError(f"kind={kind!r} is not known: use one of {list(_KINDS)}.")
+    check_option("kind", kind, _KINDS)
     rna, atac = mdata.mod[rna_mod], mdata.mod[atac_mod]
     genes = [genes] if isinstance(genes, str) else list(genes)
     measured = _measured(rna, genes, rna_layer, rna_mod)
@@ -137,11 +125,11 @@ def gene_activity(
             ):
                 by_point = values[gene].reset_index(drop=True).reindex(points.rows[mod])
                 coloring = color_points(by_point, cmap=cmap, vmin=low, vmax=top if top > low else low + 1)
-                scatter(panel, points.xy, coloring, points.rows[mod] >= 0, size=size, random_state=random_state)
-                bare(panel, points.axis_labels)
-                panel.set_title(f"{gene}, {what} ({mod.upper()})")
+                title, chosen = f"{gene}, {what} ({mod.upper()})", points.rows[mod] >= 0
+                draw_points(panel, points, coloring, title, chosen=chosen, size=size, random_state=random_state)
             add_key(pair[1], coloring, "log expression")
-        return hand_back(axes, given=ax, show=show, save=save)
+        finish(axes, given=ax, show=show, save=save)
+        return one_or_all(axes)
 
     if kind == "obs_names":
         shared = atac.obs_names.intersection(rna.obs_names)
@@ -157,7 +145,8 @@ def gene_activity(
         _compare(panel, reference[gene].to_numpy(float), predictions[gene].to_numpy(float), cmap, size)
         panel.set(xlabel=label, ylabel="predicted for ATAC cells")
         panel.set_title(f"{gene}, {panel.get_title()}", fontsize="medium")
-    return hand_back(axes, given=ax, show=show, save=save)
+    finish(axes, given=ax, show=show, save=save)
+    return one_or_all(axes)
 
 
 def _measured(rna: AnnData, genes: Sequence[str], layer: str | None, mod: str) -> pd.DataFrame:
@@ -190,9 +179,9 @@ def _of_neighbors(
     for adata, mod in zip((rna, atac), mods, strict=True):
         if use_rep not in adata.obsm:
             raise KeyError(f"mdata[{mod!r}].obsm has no {use_rep!r}: write the latent space of this modality there.")
-    search = NearestNeighbors(n_neighbors=min(n_neighbors, rna.n_obs)).fit(rna.obsm[use_rep])
-    nearest = search.kneighbors(atac.obsm[use_rep], return_distance=False)
-    return pd.DataFrame(measured.to_numpy()[nearest].mean(axis=1), atac.obs_names, measured.columns)
+    n_neighbors = min(n_neighbors, rna.n_obs)
+    near = nearest(atac.obsm[use_rep], rna.obsm[use_rep], n_neighbors=n_neighbors, algorithm="auto").indices
+    return pd.DataFrame(measured.to_numpy()[near].mean(axis=1), atac.obs_names, measured.columns)
 
 
 def _compare(ax: Axes, measured: NDArray, predicted: NDArray, cmap: str, size: float | None) -> None:

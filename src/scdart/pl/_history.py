@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from ._canvas import hand_back, make_axes, plain
+from scdart._docs import fill_in_docs
+from scdart.module import LOSS_TERMS
+
+from ._canvas import finish, make_axes, one_or_all, plain
 from ._colors import OKABE_ITO
 
 if TYPE_CHECKING:
@@ -20,16 +23,7 @@ if TYPE_CHECKING:
     from scdart.model import SCDART
 
 #: What the loss terms are called, in the order in which they are drawn. Others follow under their own names.
-LOSS_TERMS: Final = {
-    "total": "total",
-    "diffusion_rna": "trajectory, RNA",
-    "diffusion_atac": "trajectory, ATAC",
-    "mmd": "alignment (MMD)",
-    "prior": "gene-activity prior",
-    "pair": "anchored pairs",
-    "expression": "predicted expression",
-    "group": "anchored groups",
-}
+LABELS: Final = {"total": "total", **{term.name: term.label for term in LOSS_TERMS}}
 
 
 def loss_curves(model: SCDART) -> dict[str, dict[str, pd.Series]]:
@@ -43,7 +37,7 @@ def loss_curves(model: SCDART) -> dict[str, dict[str, pd.Series]]:
     recorded = model.history or {}
     curves: dict[str, dict[str, pd.Series]] = {}
     others = (key.removesuffix("_train") for key in recorded if key.endswith("_train"))
-    for term in dict.fromkeys([*LOSS_TERMS, *others]):
+    for term in dict.fromkeys([*LABELS, *others]):
         for part, name in (("training", "train"), ("validation", "validation")):
             key = f"{name}_loss" if term == "total" else f"{term}_{name}"
             if key in recorded and len(recorded[key]):
@@ -54,6 +48,7 @@ def loss_curves(model: SCDART) -> dict[str, dict[str, pd.Series]]:
     return curves
 
 
+@fill_in_docs
 def history(
     model: SCDART,
     *,
@@ -70,17 +65,10 @@ def history(
     model
         Trained model. The history is kept when a model is saved and loaded.
     terms
-        Which terms to draw, in this order: ``"total"`` (the weighted sum that is minimised), ``"diffusion_rna"``,
-        ``"diffusion_atac"``, ``"mmd"``, ``"prior"``, ``"pair"``, ``"expression"``, ``"group"``, each before its weight
-        is applied. By default all that the model has.
-    ncols
-        Panels in a row.
-    ax
-        Axes to draw a single term on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+        Which terms to draw, in this order: ``"total"`` (the weighted sum that is minimised), or names of
+        :data:`scdart.module.LOSS_TERMS`, each before its weight is applied. By default all that the model has.
+    %(ncols)s
+    %(ax_show_save)s
 
     Returns
     -------
@@ -112,10 +100,11 @@ def history(
         for (part, curve), color in zip(curves[term].items(), OKABE_ITO[:2], strict=False):
             panel.plot(curve.index, curve, color=color, label=part, marker="." if len(curve) == 1 else None)
         plain(panel)
-        panel.set_title(LOSS_TERMS.get(term, term), fontsize="medium")
+        panel.set_title(LABELS.get(term, term), fontsize="medium")
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         panel.margins(x=0.02)
     if any(len(parts) > 1 for parts in curves.values()):
         axes[0].legend(frameon=False, fontsize="small")
-    return hand_back(axes, given=ax, show=show, save=save)
+    finish(axes, given=ax, show=show, save=save)
+    return one_or_all(axes)

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from ._colors import CONTINUOUS, MISSING, OKABE_ITO, color_points, is_number
-from ._history import LOSS_TERMS
+from ._history import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,7 +136,7 @@ def loss_figure(curves: Mapping[str, Mapping[str, pd.Series]]) -> go.Figure:
     figure = make_subplots(
         n_rows,
         n_columns,
-        subplot_titles=[escape(LOSS_TERMS.get(term, term)) for term in curves],
+        subplot_titles=[escape(LABELS.get(term, term)) for term in curves],
         horizontal_spacing=0.06,
         vertical_spacing=0.3 / n_rows,
     )

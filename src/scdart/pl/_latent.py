@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from scdart._checks import check_modalities
+from scdart._checks import check_modalities, check_option
 from scdart._constants import ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
 
-from ._canvas import add_key, bare, hand_back, make_axes, name_groups, scatter
+from ._canvas import add_key, draw_points, finish, make_axes, name_groups, one_or_all
 from ._colors import BOTH, CONTINUOUS, MODALITY_COLORS, OKABE_ITO, color_points, is_number
 from ._points import find_points, values_of
 
@@ -27,6 +28,7 @@ _LAYOUTS = ("joint", "side_by_side")
 _LEGENDS = ("auto", "right margin", "on data", "none")
 
 
+@fill_in_docs
 def latent(
     mdata: MuData,
     *,
@@ -72,8 +74,7 @@ def latent(
         which are computed for the picture (the latent space itself, if it has two dimensions). By default the UMAP of
         ``mdata.obsm["X_umap"]`` if there is one, else ``"pca"``. From slots of ``mdata.obsm``, a cell that was measured
         in both modalities is one point; from the latent space it is two, one for each measurement.
-    use_rep
-        Slot of ``obsm`` with the latent space.
+    %(use_rep)s
     layer
         Where values of genes and peaks come from; ``X`` if not given.
     palette
@@ -82,22 +83,14 @@ def latent(
         Colour map of numbers, and its ends.
     legend_loc
         Where categories are named; ``"auto"`` is the margin up to 8, and both beyond.
-    size
-        Area of a point in square points; by default it follows the number of cells.
+    %(size)s
     ncols
         Panels in a row, if the layout is joint.
     title
         Titles of the panels.
-    rna_mod, atac_mod
-        Names of the modalities.
-    random_state
-        Seed of the drawing order.
-    ax
-        Axes to draw a single panel on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(mods)s
+    %(drawing_order)s
+    %(ax_show_save)s
 
     Returns
     -------
@@ -116,19 +109,14 @@ def latent(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=100, n_genes=50, n_peaks=100)
-    >>> for mod in ("rna", "atac"):
-    ...     mdata[mod].obsm["X_scdart"] = mdata[mod].obsm["tree_factors"]
+    %(example_of_fork)s
     >>> axes = scdart.pl.latent(mdata, color=["modality", "branch"], show=False)
     >>> [ax.get_title() for ax in axes]
     ['modality', 'branch']
     """
     mods = (rna_mod, atac_mod)
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
-    if layout not in _LAYOUTS:
-        raise ValueError(f"layout={layout!r} is not known: use one of {list(_LAYOUTS)}.")
+    check_option("layout", layout, _LAYOUTS)
     keys = [color] if isinstance(color, str) else list(color)
     titles = keys if title is None else [title] if isinstance(title, str) else list(title)
     if not keys or len(titles) != len(keys):
@@ -147,11 +135,12 @@ def latent(
     for heading, value, coloring in zip(titles, values, colorings, strict=True):
         for side, chosen in sides.items():
             panel = next(panels)
-            scatter(panel, points.xy, coloring, chosen, size=size, random_state=random_state)
-            bare(panel, points.axis_labels)
-            panel.set_title(f"{heading}{side}")
+            draw_points(
+                panel, points, coloring, f"{heading}{side}", chosen=chosen, size=size, random_state=random_state
+            )
             explain(panel, points.xy, value, coloring, legend_loc, margin=side == list(sides)[-1])
-    return hand_back(axes, given=ax, show=show, save=save)
+    finish(axes, given=ax, show=show, save=save)
+    return one_or_all(axes)
 
 
 def stored_palette(mdata: MuData, key: str, values: pd.Series, mods: tuple[str, str]) -> Palette | None:
@@ -171,8 +160,7 @@ def explain(
     ax: Axes, xy: NDArray[np.float64], values: pd.Series, coloring: Coloring, legend_loc: str, *, margin: bool = True
 ) -> None:
     """Say what the colours are, in the margin, on the points, or both where there are too many for colours alone."""
-    if legend_loc not in _LEGENDS:
-        raise ValueError(f"legend_loc={legend_loc!r} is not known: use one of {list(_LEGENDS)}.")
+    check_option("legend_loc", legend_loc, _LEGENDS)
     if coloring.mappable is not None:
         if margin and legend_loc != "none":
             add_key(ax, coloring)

@@ -14,8 +14,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scdart._annotation import chromosome_key, peak_intervals, read_annotation
 from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA
+from scdart._docs import fill_in_docs
 
-from ._canvas import hand_back, make_axes, plain
+from ._canvas import finish, make_axes, plain
 from ._colors import OKABE_ITO
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class _Gene(NamedTuple):
         return self.end if self.strand == "-" else self.start
 
 
+@fill_in_docs
 def peak_gene_links(
     mdata: MuData,
     links: SCDART | pd.DataFrame,
@@ -88,14 +90,8 @@ def peak_gene_links(
         Column of the table with the size of a link.
     min_value
         Size below which links are left out.
-    rna_mod, atac_mod
-        Names of the modalities.
-    ax
-        Axes to draw on.
-    show
-        Whether to call :func:`matplotlib.pyplot.show`; by default, if ``scanpy.settings.autoshow`` and no ``ax`` given.
-    save
-        File to write the figure to.
+    %(mods)s
+    %(ax_show_save)s
 
     Returns
     -------
@@ -159,9 +155,8 @@ def peak_gene_links(
     panel.set_title(f"{gene}: {len(drawn)} links" + (f", {left_out} elsewhere" if left_out else ""))
     plain(panel)
     _explain(panel, drawn[value], in_prior)
-    result = hand_back([panel], given=ax, show=show, save=save)
-    assert not isinstance(result, list)
-    return result
+    finish([panel], given=ax, show=show, save=save)
+    return panel
 
 
 def _links_of(table: pd.DataFrame, gene: str, value: str) -> pd.DataFrame:

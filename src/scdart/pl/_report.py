@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
+from scdart._anchor_slots import confidence_slot
 from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
 from scdart._random import seed_of
 
 from ._colors import is_number
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CONFIDENCE: Final = f"{ANCHORS}_confidence"
 _PSEUDOTIME: Final = "dpt_pseudotime"
 #: What the model says about the cells, and below what values it is low.
 _ALIGNMENT: Final = "alignment confidence"
@@ -52,6 +53,7 @@ _CONFIG: Final = {
 }
 
 
+@fill_in_docs
 def report(
     mdata: MuData,
     model: SCDART | None = None,
@@ -84,8 +86,7 @@ def report(
         What the cells can be coloured by, as in :func:`scdart.pl.latent`. By default the modality, every label of 2 to
         60 categories in ``mdata.obs`` or the modalities' ``obs``, and numbers that are named after pseudotime or
         confidence.
-    basis
-        See :func:`scdart.pl.latent`.
+    %(basis)s
     use_rep
         Slot of ``obsm`` with the latent space; of both modalities, or computed by the model if they do not have it.
     title
@@ -106,7 +107,7 @@ def report(
     FileNotFoundError
         If the folder does not exist.
     ImportError
-        If plotly or jinja2 is not installed, which ``pip install "scdart[report]"`` brings.
+        If jinja2 or plotly is not installed: ``pip install jinja2 plotly``.
     KeyError
         If there is no latent space, modality, or value to colour by.
     ValueError
@@ -114,10 +115,7 @@ def report(
 
     Examples
     --------
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=100, n_genes=50, n_peaks=100)
-    >>> for mod in ("rna", "atac"):
-    ...     mdata[mod].obsm["X_scdart"] = mdata[mod].obsm["tree_factors"]
+    %(example_of_fork)s
     >>> scdart.pl.report(mdata, path="report.html").stat().st_size > 1_000_000
     True
     """
@@ -187,7 +185,7 @@ def _optional(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f'A report needs {name.split(".")[0]}: `pip install "scdart[report]"` brings it.') from error
+        raise ImportError(f"A report needs {name.split('.')[0]}: `pip install jinja2 plotly`.") from error
 
 
 def _embed(figure: Any, name: str, *, buttons: bool) -> str:
@@ -207,10 +205,11 @@ def _alignment_confidence(mdata: MuData, model: SCDART, mods: dict[str, str]) ->
 def _confidence(
     mdata: MuData, aligned: dict[str, np.ndarray], mods: dict[str, str]
 ) -> dict[str, tuple[dict[str, np.ndarray], float]]:
+    slot = confidence_slot(mdata, ANCHORS)
     anchored = {
-        role: np.asarray(mdata.mod[mod].obsm[_CONFIDENCE], dtype=float).ravel()
+        role: np.asarray(mdata.mod[mod].obsm[slot], dtype=float).ravel()
         for role, mod in mods.items()
-        if _CONFIDENCE in mdata.mod[mod].obsm
+        if slot is not None and slot in mdata.mod[mod].obsm
     }
     return {name: (by_role, low) for (name, low), by_role in zip(_LOW.items(), (anchored, aligned), strict=True)}
 
@@ -264,6 +263,7 @@ def _automatic(mdata: MuData, points: Points) -> list[str]:
             wanted = 2 <= column.nunique() <= _MAX_CATEGORIES
         if wanted and key != "modality":
             keys.append(key)
-    if any(_CONFIDENCE in owner.obsm for owner in owners):
-        keys.append(_CONFIDENCE)
+    slot = confidence_slot(mdata, ANCHORS)
+    if slot is not None and any(slot in owner.obsm for owner in owners):
+        keys.append(slot)
     return list(dict.fromkeys(keys))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from scdart import pp
 from scdart._checks import stored_counts
 from scdart._constants import ANCHORS, ATAC, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA
 from scdart._slots import given_times
@@ -132,7 +134,9 @@ def as_code(settings: Mapping[str, Any], mods: Mapping[str, str]) -> str:
     anchors = (settings.get("anchors") or {}).get("params")
     if anchors:
         pairs = {"pairs": ...} if settings["anchors"].get("n_pairs") else {}
-        lines.append(_call("scdart.pp.anchors", "mdata", **pairs, **anchors, **names))
+        # What else the result depends on follows from the version of the package.
+        options = {key: value for key, value in anchors.items() if key in signature(pp.anchors).parameters}
+        lines.append(_call("scdart.pp.anchors", "mdata", **pairs, **options, **names))
     if "setup_mudata" in settings:
         lines.append(_call("scdart.model.SCDART.setup_mudata", "mdata", **settings["setup_mudata"]))
         lines.append("model = " + _call("scdart.model.SCDART", "mdata", **settings["model"]))

@@ -12,11 +12,8 @@ from ._matching import soft_neighbors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._anchor_settings import AnchorSettings
     from ._correspondence import Coordinates, Evidence
-
-#: Most cells of either modality, and most genes of either half, that are scored.
-_MAX_CELLS = 5000
-_MAX_GENES = 1000
 
 
 class Agreement(NamedTuple):
@@ -37,7 +34,7 @@ class Agreement(NamedTuple):
 def held_out_agreement(
     evidence: Evidence,
     infer: Callable[[Evidence, np.random.Generator], list[Coordinates]],
-    n_neighbors: int,
+    settings: AnchorSettings,
     rng: np.random.Generator,
 ) -> list[Agreement]:
     """Score correspondences without labels or pairs: infer from half of the genes and peaks, test on the other half.
@@ -52,8 +49,8 @@ def held_out_agreement(
         Data of all genes.
     infer
         Yields the correspondences to compare from part of the data.
-    n_neighbors
-        Partners of an ATAC cell.
+    settings
+        Partners of an ATAC cell, and on how many cells and genes to score.
     rng
         Source of the halves, and of the sample of cells where there are many.
 
@@ -61,7 +58,7 @@ def held_out_agreement(
     ----------
     Hoeffding (1951), "A combinatorial central limit theorem".
     """
-    evidence = _sample_cells(evidence, rng)
+    evidence = _sample_cells(evidence, settings.max_scored_cells, rng)
     linked = np.flatnonzero(evidence.prior.getnnz(axis=0))
     first = rng.permutation(linked)[: len(linked) // 2]
     scores = []
@@ -71,20 +68,20 @@ def held_out_agreement(
         part = replace(
             evidence,
             expression=evidence.expression[:, kept_genes],
-            weights=evidence.weights[:, kept_peaks],
+            accessibility=evidence.accessibility[:, kept_peaks],
             prior=evidence.prior[kept_peaks][:, kept_genes],
         )
         detected = np.minimum(
             evidence.expression[:, held_out].getnnz(axis=0),
-            (evidence.weights @ evidence.prior[:, held_out]).getnnz(axis=0),
+            (evidence.accessibility @ evidence.prior[:, held_out]).getnnz(axis=0),
         )
-        scored = held_out[np.argsort(-detected, kind="stable")[:_MAX_GENES]]
-        activity = _standardize((evidence.weights @ evidence.prior[:, scored]).toarray())
+        scored = held_out[np.argsort(-detected, kind="stable")[: settings.max_scored_genes]]
+        activity = _standardize((evidence.accessibility @ evidence.prior[:, scored]).toarray())
         expression = evidence.expression[:, scored]
         scores.append(
             [
                 _cross_correlation_score(
-                    _standardize((soft_neighbors(found.atac, found.rna, n_neighbors) @ expression).toarray()), activity
+                    _standardize((soft_neighbors(found.atac, found.rna, settings) @ expression).toarray()), activity
                 )
                 for found in infer(part, rng)
             ]
@@ -92,12 +89,14 @@ def held_out_agreement(
     return [_combine(halves) for halves in zip(*scores, strict=True)]
 
 
-def _sample_cells(evidence: Evidence, rng: np.random.Generator) -> Evidence:
+def _sample_cells(evidence: Evidence, n_cells: int, rng: np.random.Generator) -> Evidence:
     rna, atac = (
-        np.sort(rng.permutation(n)[:_MAX_CELLS]) for n in (evidence.expression.shape[0], evidence.weights.shape[0])
+        np.sort(rng.permutation(n)[:n_cells]) for n in (evidence.expression.shape[0], evidence.accessibility.shape[0])
     )
     known = None if evidence.known is None else evidence.known[rna][:, atac]
-    return replace(evidence, expression=evidence.expression[rna], weights=evidence.weights[atac], known=known)
+    return replace(
+        evidence, expression=evidence.expression[rna], accessibility=evidence.accessibility[atac], known=known
+    )
 
 
 def _standardize(values: np.ndarray) -> np.ndarray:

@@ -1,62 +1,34 @@
-"""Anchors: which RNA cells and ATAC cells correspond, known or inferred from the gene-activity prior."""
+"""Anchors: which RNA cells and ATAC cells correspond, known, inferred from the gene-activity prior, or given."""
 
 from __future__ import annotations
 
-import logging
-import warnings
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scvi import settings
 from sklearn.preprocessing import normalize
 
+from scdart._anchor_slots import Anchors, write_anchors
 from scdart._checks import check_modalities, check_writable, checked_prior
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
-from scdart._progress import parts
+from scdart._random import seed_of
 
-from ._agreement import Agreement, held_out_agreement
-from ._correspondence import (
-    VARIANTS,
-    Coordinates,
-    Evidence,
-    column_sums,
-    coordinate_variants,
-    draw_landmarks,
-    override_rows,
-    partners,
-)
+from ._anchor_settings import AnchorSettings
+from ._correspondence import Evidence
 from ._features import log_normalize, modality_counts, tfidf
-from ._matching import counterpart_confidence
+from ._inferred_anchors import infer_anchors
+from ._known_pairs import known_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping
 
     from anndata import AnnData
     from mudata import MuData
+    from numpy.typing import ArrayLike
 
-    from ._correspondence import Landmarks, Variant
-
-    Pairs = Literal["obs_names"] | pd.DataFrame | np.ndarray | Sequence[tuple[str, str]]
-
-logger = logging.getLogger(__name__)
-
-#: RNA cells keep some partners even if ATAC has no such cells.
-_MIN_CONFIDENCE = 1e-3
-
-#: Agreement below which the prior is said to carry no signal, in standard deviations of mismatched genes.
-_MIN_Z = 3.0
-
-
-class _Anchors(NamedTuple):
-    """Weights, (n_rna, n_atac); confidence of both modalities' cells; and, if inferred, what they come from."""
-
-    weights: sp.csr_matrix
-    confidence: dict[str, np.ndarray]
-    coordinates: dict[str, np.ndarray]
-    summary: dict[str, Any]
+    from ._known_pairs import Pairs
 
 
 def anchors(
@@ -133,7 +105,8 @@ def anchors(
         `"variant"`: `"canonical"`, `"refined"`, `"selected"` (refined, learned from cells with a counterpart) or
         `"known"`. `"agreement"`: for the variants that were compared, mean correlation of transferred expression and
         activity over held-out genes; `"z"`: that of the one that was taken, in standard deviations of mismatched genes.
-        `"n_pairs"`: number of known pairs. `"params"`: how it was made.
+        `"n_pairs"`: number of known pairs. `"params"`: all settings that the result depends on. `"confidence_key"`
+        and `"checksum"`: with which confidence these weights go together.
     `mdata.mod[...].obsm["X_" + key_added]`
         Of both modalities: coordinates in which they were compared. The first n_components columns are directions, rows
         of length 1; when refined, 10 columns of positions follow. Not there without inferred anchors.
@@ -169,144 +142,154 @@ def anchors(
     >>> mdata.uns["anchors"]["variant"]
     'refined'
     """
-    rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
+    mods = {RNA: rna_mod, ATAC: atac_mod}
+    rna, atac = _modalities(mdata, mods, copy=copy)
     _check_options(pairs, inferred, n_components, n_neighbors, refine)
-    known = None if pairs is None else _known_pairs(pairs, rna, atac)
+    known = None if pairs is None else known_pairs(pairs, rna, atac)
+    settings = AnchorSettings(n_components, n_neighbors, refine, seed_of(random_state))
     if inferred:
-        seed = (settings.seed or 0) if random_state is None else random_state
-        rna_counts, atac_counts = (
-            modality_counts(mdata, rna_mod, rna_layer),
-            modality_counts(mdata, atac_mod, atac_layer),
-        )
+        rna_counts = modality_counts(mdata, rna_mod, rna_layer)
+        atac_counts = modality_counts(mdata, atac_mod, atac_layer)
         prior = checked_prior(rna, atac, prior_key, rna_mod, atac_mod)
-        _check_overlap(rna_counts, atac_counts, prior, rna_mod, atac_mod)
-        evidence = Evidence(log_normalize(rna_counts), tfidf(atac_counts), prior, known)
-        with parts("Anchors", 3) as begin:
-            found = _infer(evidence, n_components, n_neighbors, refine, seed, begin)
+        _check_overlap(rna_counts, atac_counts, prior, mods)
+        found = infer_anchors(Evidence(log_normalize(rna_counts), tfidf(atac_counts), prior, known), settings)
     else:
         assert known is not None
-        found = _known_only(known)
+        confidence = {RNA: known.getnnz(axis=1) > 0, ATAC: known.getnnz(axis=0) > 0}
+        found = Anchors(normalize(known, norm="l1", axis=0), confidence, {}, {"variant": "known"})
 
+    described = {
+        **found.described,
+        "n_pairs": 0 if known is None else known.nnz,
+        "params": {"inferred": inferred, "prior_key": prior_key, **asdict(settings)},
+    }
     target = mdata.copy() if copy else mdata
-    target.obsp[key_added] = _at_positions(found.weights, target, rna_mod, atac_mod)
-    for role, mod in ((RNA, rna_mod), (ATAC, atac_mod)):
-        obsm = target.mod[mod].obsm
-        obsm[f"{key_added}_confidence"] = found.confidence[role].astype(np.float32)[:, None]
-        obsm.pop(f"X_{key_added}", None)
-        if found.coordinates:
-            obsm[f"X_{key_added}"] = found.coordinates[role].astype(np.float32)
-    params = {"inferred": inferred, "n_components": n_components, "n_neighbors": n_neighbors, "prior_key": prior_key}
-    n_pairs = 0 if known is None else known.nnz
-    target.uns[key_added] = {**found.summary, "n_pairs": n_pairs, "params": {**params, "refine": refine}}
+    write_anchors(target, found._replace(described=described), key_added, mods)
     return target if copy else None
 
 
-def _infer(
-    evidence: Evidence,
-    n_components: int,
-    n_neighbors: int,
-    refine: Literal["auto"] | bool,
-    seed: int,
-    begin: Callable[[str], None],
-) -> _Anchors:
-    names = {"auto": VARIANTS, True: ("refined",), False: ("canonical",)}[refine]
+def set_anchors(
+    mdata: MuData,
+    matrix: sp.sparray | sp.spmatrix | np.ndarray | pd.DataFrame,
+    *,
+    confidence: Mapping[str, ArrayLike] | None = None,
+    rna_mod: str = RNA,
+    atac_mod: str = ATAC,
+    key_added: str = ANCHORS,
+    copy: bool = False,
+) -> MuData | None:
+    """Use anchors of your own, or of another method: which RNA cells and ATAC cells correspond.
 
-    def infer(part: Evidence, landmarks: Landmarks, wanted: Sequence[str], rng: np.random.Generator) -> list[Variant]:
-        variants = coordinate_variants(part, landmarks, n_components, n_neighbors, rng, seed)
-        # Each is made from those before it, and none after the last that is wanted.
-        made = islice(variants, VARIANTS.index(wanted[-1]) + 1)
-        return [variant for variant in made if variant.name in wanted]
+    All slots that belong together are written, and what stood there of other anchors is removed.
 
-    def infer_from_part(part: Evidence, rng: np.random.Generator) -> list[Coordinates]:
-        return [variant.coordinates for variant in infer(part, draw_landmarks(part, rng, seed), names, rng)]
+    Parameters
+    ----------
+    mdata
+        Annotated data with RNA and ATAC cells.
+    matrix
+        Weights >= 0 of shape (n_rna, n_atac), sparse or dense, in the order of the modalities' cells. A table is
+        aligned by its labels, RNA cells as rows and ATAC cells as columns; cells that it does not have get no anchors.
+        Partners of a cell are drawn in proportion to its row or column; a cell without weights has none.
+    confidence
+        How far the anchors of each cell are trusted, in [0, 1], of shape (n_cells,), by the name of the modality, for
+        both. By default all are trusted alike.
+    rna_mod
+        Name of the RNA modality.
+    atac_mod
+        Name of the ATAC modality.
+    key_added
+        Name of the slots to write.
+    copy
+        Whether to return a copy instead of writing to `mdata`.
 
-    begin(f"agreement of held-out genes, {', '.join(names)}")
-    rng = np.random.default_rng(seed)
-    agreement = dict(zip(names, held_out_agreement(evidence, infer_from_part, n_neighbors, rng), strict=True))
-    best = max(agreement, key=lambda name: agreement[name].correlation)
-    _report(best, agreement)
-    begin(f"{best} coordinates of {evidence.expression.shape[0]:,} RNA and {evidence.weights.shape[0]:,} ATAC cells")
-    landmarks = draw_landmarks(evidence, rng, seed)
-    [(_, found, learned_from)] = infer(evidence, landmarks, [best], rng)
+    Returns
+    -------
+    `None`, or the copy with `copy=True`. Written are:
 
-    begin("partners and confidence")
-    # Landmarks that were left out can be nobody's partner: they receive nothing, and there is no confidence in them.
-    to_rna, to_atac = partners(found, learned_from, n_neighbors, evidence.known)
-    received = {RNA: column_sums(to_atac), ATAC: column_sums(to_rna)}
-    confidence = {
-        RNA: counterpart_confidence(received[RNA], found.rna, landmarks.own_rna, n_neighbors, landmarks.rna),
-        ATAC: counterpart_confidence(received[ATAC], found.atac, landmarks.own_atac, n_neighbors, landmarks.atac),
-    }
-    # Partners of either modality's choice: every RNA cell has some, whether or not an ATAC cell chose it. Those that
-    # ATAC lacks must not crowd out the counterparts of the cell that they chose.
-    columns = normalize((to_atac + to_rna.T) @ sp.diags(confidence[RNA].clip(_MIN_CONFIDENCE)), norm="l1")
-    if evidence.known is not None:
-        confidence[RNA][evidence.known.getnnz(axis=1) > 0] = 1
-        confidence[ATAC][evidence.known.getnnz(axis=0) > 0] = 1
-        columns = override_rows(columns, evidence.known.T.tocsr())
-    summary = {
-        "variant": best,
-        "agreement": {name: score.correlation for name, score in agreement.items()},
-        "z": agreement[best].z,
-    }
-    weights = (sp.diags(confidence[ATAC]) @ columns).T.tocsr()
-    return _Anchors(weights, confidence, {RNA: found.rna, ATAC: found.atac}, summary)
+    `mdata.obsp[key_added]`
+        The weights, sparse (CSR, float32), of shape (n_obs, n_obs): rows are RNA cells and columns ATAC cells, at their
+        positions in `mdata.obs_names`.
+    `mdata.uns[key_added]`
+        `"variant"`: `"given"`.
+    `mdata.mod[...].obsm[key_added + "_confidence"]`
+        Of both modalities, of shape (n_cells, 1), if `confidence` is given; else these slots are removed.
+
+    Raises
+    ------
+    KeyError
+        A modality, or a cell that a table names, is missing.
+    ValueError
+        The matrix has another shape or orientation, holds values that are not weights, or has none; confidence is not
+        one number in [0, 1] for every cell of both modalities; or `mdata` is a view.
+
+    Example
+    -------
+    >>> import numpy as np, scdart
+    >>> mdata = scdart.datasets.simulate(n_cells=50, n_genes=60, n_peaks=150)
+    >>> scdart.pp.set_anchors(mdata, np.eye(50))
+    >>> mdata.obsp["anchors"].nnz, mdata.uns["anchors"]["variant"]
+    (50, 'given')
+    """
+    mods = {RNA: rna_mod, ATAC: atac_mod}
+    rna, atac = _modalities(mdata, mods, copy=copy)
+    weights = _given_weights(matrix, rna, atac)
+    trusted = None if confidence is None else _given_confidence(confidence, {RNA: rna, ATAC: atac}, mods)
+    target = mdata.copy() if copy else mdata
+    write_anchors(target, Anchors(weights, trusted, {}, {"variant": "given"}), key_added, mods)
+    return target if copy else None
 
 
-def _report(variant: str, agreement: dict[str, Agreement]) -> None:
-    listed = ", ".join(f"{name} {score.correlation:.4f} (z = {score.z:.1f})" for name, score in agreement.items())
-    logger.info("Agreement of held-out genes: %s. Taking %s.", listed, variant)
-    if agreement[variant].z < _MIN_Z:
-        warnings.warn(
-            "The gene-activity prior carries no signal, so that inferred anchors are arbitrary: expression that they "
-            "transfer to ATAC cells agrees with the activity of held-out genes no better than with that of other genes "
-            f"(z = {agreement[variant].z:.1f}). Check that peaks and genes are of the same genome build and "
-            "that the prior's columns are in the order of the RNA features, or pass known pairs with inferred=False.",
-            UserWarning,
-            stacklevel=4,
+def _given_weights(matrix: Any, rna: AnnData, atac: AnnData) -> sp.csr_matrix:
+    if isinstance(matrix, pd.DataFrame):
+        for given, adata, axis in ((matrix.index, rna, "rows"), (matrix.columns, atac, "columns")):
+            unknown = given.difference(adata.obs_names)
+            if len(unknown):
+                raise KeyError(
+                    f"{len(unknown):,} {axis} of matrix name no {'RNA' if adata is rna else 'ATAC'} cell, such as "
+                    f"{unknown[0]!r}: rows are RNA cells, columns ATAC cells, by their obs_names."
+                )
+        matrix = matrix.reindex(index=rna.obs_names, columns=atac.obs_names, fill_value=0.0).to_numpy()
+    weights = sp.csr_matrix(matrix, dtype=np.float64)
+    expected = rna.n_obs, atac.n_obs
+    if weights.shape != expected:
+        hint = " It looks transposed: RNA cells are rows." if weights.shape == expected[::-1] else ""
+        raise ValueError(f"matrix has the shape {weights.shape}, not {expected}, RNA cells x ATAC cells.{hint}")
+    invalid = ~(np.isfinite(weights.data) & (weights.data >= 0))
+    if invalid.any():
+        raise ValueError(
+            f"matrix holds {invalid.sum():,} values that are negative, NaN or infinite, such as "
+            f"{weights.data[invalid][0]}: pass weights >= 0."
         )
+    weights.eliminate_zeros()
+    if not weights.nnz:
+        raise ValueError("matrix is zero everywhere: pass a weight > 0 for cells that correspond.")
+    return weights
 
 
-def _known_only(known: sp.csr_matrix) -> _Anchors:
-    confidence = {RNA: known.getnnz(axis=1) > 0, ATAC: known.getnnz(axis=0) > 0}
-    return _Anchors(normalize(known, norm="l1", axis=0), confidence, {}, {"variant": "known"})
+def _given_confidence(
+    confidence: Mapping[str, ArrayLike], adata: Mapping[str, AnnData], mods: Mapping[str, str]
+) -> dict[str, np.ndarray]:
+    if set(confidence) != set(mods.values()):
+        raise ValueError(f"confidence is of {sorted(confidence)}: give it for both of {sorted(mods.values())}.")
+    checked = {}
+    for role, mod in mods.items():
+        values = np.asarray(confidence[mod], dtype=float).ravel()
+        if len(values) != adata[role].n_obs:
+            raise ValueError(f"confidence[{mod!r}] has {len(values)} values for {adata[role].n_obs} cells.")
+        wrong = ~((values >= 0) & (values <= 1))
+        if wrong.any():
+            raise ValueError(f"confidence[{mod!r}] holds {values[wrong][0]}: give numbers from 0 to 1.")
+        checked[role] = values
+    return checked
 
 
-def _known_pairs(pairs: Pairs, rna: AnnData, atac: AnnData) -> sp.csr_matrix:
-    if isinstance(pairs, str):
-        shared = rna.obs_names.intersection(atac.obs_names)
-        if shared.empty:
-            raise ValueError(
-                f"pairs='obs_names', but no cell is in both modalities ({rna.obs_names[0]!r}, ... against "
-                f"{atac.obs_names[0]!r}, ...): rename the cells, or pass the names of pairs."
-            )
-        names = np.column_stack([shared, shared])
-    else:
-        names = np.asarray(pairs, dtype=object)
-    if names.ndim != 2 or names.shape[1] != 2 or not len(names):
-        raise ValueError(f"pairs has the shape {names.shape}: pass names of an RNA cell and an ATAC cell in each row.")
-    rows = []
-    for column, adata, what in ((0, rna, "RNA"), (1, atac, "ATAC")):
-        row = adata.obs_names.get_indexer(pd.Index(names[:, column].astype(str)))
-        if (row < 0).any():
-            missing = names[row < 0, column]
-            raise KeyError(
-                f"{len(missing):,} cells in column {column} of pairs are not in the {what} modality, such as "
-                f"{str(missing[0])!r}: pass its obs_names, the RNA cell first."
-            )
-        rows.append(row)
-    known = sp.csr_matrix((np.ones(len(names)), (rows[0], rows[1])), shape=(rna.n_obs, atac.n_obs))
-    known.data[:] = 1  # a pair that is listed twice
-    return known
-
-
-def _modalities(mdata: MuData, rna_mod: str, atac_mod: str, *, copy: bool) -> tuple[AnnData, AnnData]:
-    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
+def _modalities(mdata: MuData, mods: Mapping[str, str], *, copy: bool) -> tuple[AnnData, AnnData]:
+    check_modalities(mdata, rna_mod=mods[RNA], atac_mod=mods[ATAC])
     check_writable(mdata, copy=copy)
-    for name in (rna_mod, atac_mod):
+    for name in mods.values():
         if not mdata.mod[name].obs_names.is_unique:
             raise ValueError(f"mdata.mod[{name!r}].obs_names must be unique: use obs_names_make_unique().")
-    return mdata.mod[rna_mod], mdata.mod[atac_mod]
+    return mdata.mod[mods[RNA]], mdata.mod[mods[ATAC]]
 
 
 def _check_options(
@@ -323,25 +306,12 @@ def _check_options(
             raise ValueError(f"{argument}={value} must be at least 1.")
 
 
-def _check_overlap(rna: sp.csr_matrix, atac: sp.csr_matrix, prior: sp.csr_matrix, rna_mod: str, atac_mod: str) -> None:
+def _check_overlap(rna: sp.csr_matrix, atac: sp.csr_matrix, prior: sp.csr_matrix, mods: Mapping[str, str]) -> None:
     open_peaks = atac.getnnz(axis=0).astype(float)
     usable = np.count_nonzero((open_peaks @ prior > 0) & (rna.getnnz(axis=0) > 0))
     if usable < 4:
         raise ValueError(
-            f"{usable} genes are expressed in mdata.mod[{rna_mod!r}] and linked to an open peak in "
-            f"mdata.mod[{atac_mod!r}], too few to infer anchors: check that genes and peaks match the annotation of "
+            f"{usable} genes are expressed in mdata.mod[{mods[RNA]!r}] and linked to an open peak in "
+            f"mdata.mod[{mods[ATAC]!r}], too few to infer anchors: check that genes and peaks match the annotation of "
             "the prior, or pass known pairs with inferred=False."
         )
-
-
-def _at_positions(weights: sp.csr_matrix, mdata: MuData, rna_mod: str, atac_mod: str) -> sp.csr_matrix:
-    """Move weights between rows of the modalities to positions in `mdata.obs_names`."""
-    entries = weights.tocoo()
-    position = {}
-    for mod in (rna_mod, atac_mod):
-        row = mdata.obsmap[mod].astype(np.int64).ravel()
-        position[mod] = np.flatnonzero(row)[np.argsort(row[row > 0])]
-    return sp.csr_matrix(
-        (entries.data.astype(np.float32), (position[rna_mod][entries.row], position[atac_mod][entries.col])),
-        shape=(mdata.n_obs, mdata.n_obs),
-    )

@@ -16,6 +16,7 @@ from sklearn.preprocessing import normalize
 
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
+from scdart._docs import fill_in_docs
 from scdart._progress import parts
 from scdart._random import seed_of
 
@@ -46,6 +47,7 @@ _MIN_LANDMARKS = 500
 _POTENTIAL_EPS = 1e-7
 
 
+@fill_in_docs
 def diffusion_coordinates(
     mdata: MuData,
     *,
@@ -92,10 +94,8 @@ def diffusion_coordinates(
     n_pcs
         Principal components of log-normalised RNA, and components of ATAC's latent semantic indexing, of which the
         first, sequencing depth, is dropped.
-    rna_mod
-        Name of the RNA modality.
-    atac_mod
-        Name of the ATAC modality.
+    %(rna_mod)s
+    %(atac_mod)s
     rna_layer
         Layer of the RNA modality with counts; `None` takes `X`.
     atac_layer
@@ -103,13 +103,11 @@ def diffusion_coordinates(
     use_rep
         Components to use instead of those from counts: names of slots in `obsm` by modality, such as
         `{"rna": "X_pca"}`.
-    key_added
-        Name of the slots to write.
+    %(key_added)s
     random_state
         Seed of start vectors, approximate neighbours, sketches and landmarks; `None` takes `scvi.settings.seed`, or 0
         where there is none.
-    copy
-        Whether to return a copy instead of writing to `mdata`.
+    %(copy)s
 
     Returns
     -------

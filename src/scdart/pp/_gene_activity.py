@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from scdart._annotation import chromosome_key, peak_intervals, read_annotation
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, GENE_ACTIVITY, RNA
+from scdart._docs import fill_in_docs
 
 from ._links import gene_domains, link_peaks, match_genes
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@fill_in_docs
 def gene_activity(
     mdata: MuData,
     annotation: str | PathLike[str] | pd.DataFrame,
@@ -78,14 +80,10 @@ def gene_activity(
     gene_id_key
         GTF attribute or column of the table with the identifiers of the genes. RNA features that match no name are
         matched to these.
-    atac_mod
-        Name of the ATAC modality.
-    rna_mod
-        Name of the RNA modality.
-    key_added
-        Name of the slots to write.
-    copy
-        Whether to return a copy instead of writing to `mdata`.
+    %(atac_mod)s
+    %(rna_mod)s
+    %(key_added)s
+    %(copy)s
 
     Returns
     -------
@@ -165,6 +163,7 @@ def gene_activity(
     return _store(mdata, prior, rna.var_names, params, atac_mod, key_added, copy=copy)
 
 
+@fill_in_docs
 def set_gene_activity(
     mdata: MuData,
     matrix: sp.sparray | sp.spmatrix | np.ndarray | pd.DataFrame,
@@ -191,14 +190,10 @@ def set_gene_activity(
     genes
         Names of the columns of `matrix`, to align them. By default the columns of a table, and else the genes of the
         RNA modality in their order.
-    atac_mod
-        Name of the ATAC modality.
-    rna_mod
-        Name of the RNA modality.
-    key_added
-        Name of the slots to write.
-    copy
-        Whether to return a copy instead of writing to `mdata`.
+    %(atac_mod)s
+    %(rna_mod)s
+    %(key_added)s
+    %(copy)s
 
     Returns
     -------

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.neighbors import NearestNeighbors
+
+from scdart._neighbors import Neighbors, is_exact, nearest
 
 #: Exponent of the kernel and the affinity below which cells are not linked: the defaults of graphtools.
 _DECAY = 40
 _THRESHOLD = 1e-4
-
-#: Most cells for exact neighbours. Comparing all pairs takes as long as approximate search, which is compiled first
-#: for half a minute, at about 90,000 cells.
-_MAX_EXACT = 50_000
 
 #: Nearest cells that can be linked to a cell, in units of `n_neighbors`. The kernel ends at 1.06 bandwidths: on real
 #: and simulated cells, 10 hold all of it, and 3, which are what approximate search has time for, 99.9% of its mass.
@@ -48,7 +45,7 @@ def alpha_decay_kernel(features: np.ndarray, n_neighbors: int = 5, *, random_sta
     """
     # Far from the origin, distances lose digits.
     features = features - features.mean(axis=0, dtype=np.float64)
-    distances, indices = _nearest(features, n_neighbors, random_state)
+    distances, indices = _candidates(features, n_neighbors, random_state)
     # Search by |x|^2 - 2xy + |y|^2 knows distances to half the digits of the norms.
     coincident = 1e-6 * np.linalg.norm(features, axis=1).max()
 
@@ -68,18 +65,10 @@ def alpha_decay_kernel(features: np.ndarray, n_neighbors: int = 5, *, random_sta
     return kernel.maximum(sp.identity(len(features), format="csr")).tocsr()
 
 
-def _nearest(features: np.ndarray, n_neighbors: int, random_state: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and indices of the cells nearest to each, in rising order and itself included."""
-    n_cells = len(features)
-    if n_cells <= _MAX_EXACT:
-        n_candidates = min(_CANDIDATES_EXACT * n_neighbors + 1, n_cells)
-        # Trees are no faster in tens of dimensions.
-        exact_search = NearestNeighbors(n_neighbors=n_candidates, algorithm="brute").fit(features)
-        distances, indices = exact_search.kneighbors(features)
-        return distances, indices
-    from pynndescent import NNDescent  # here, since it takes as long to import as all else together
-
+def _candidates(features: np.ndarray, n_neighbors: int, random_state: int) -> Neighbors:
+    """Cells nearest to each, itself included: all that the kernel can link, or most of it where search is costly."""
+    if is_exact(len(features), len(features)):
+        n_candidates = min(_CANDIDATES_EXACT * n_neighbors + 1, len(features))
+        return nearest(features, features, n_neighbors=n_candidates)
     n_candidates = _CANDIDATES_APPROXIMATE * n_neighbors + 1
-    search = NNDescent(features.astype(np.float32), n_neighbors=n_candidates, random_state=random_state)
-    indices, distances = search.neighbor_graph
-    return np.where(indices < 0, np.inf, distances).astype(np.float64), indices
+    return nearest(features, features, n_neighbors=n_candidates, algorithm="approximate", random_state=random_state)

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import scipy.sparse as sp
 from sklearn.metrics import pairwise_distances_chunked
-from sklearn.neighbors import NearestNeighbors
 
-#: Weight of the furthest neighbour is exp(-1 / (2 * 0.5^2)) of a coincident one's.
-_BANDWIDTH = 0.5
+from scdart._neighbors import nearest
 
-#: Quantile at which the received mass of single cells is cut: hubs would lend their confidence to all around them.
-_HUB_QUANTILE = 0.95
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
-#: Share of the cells of a modality that are near a cell of it.
-_NEARBY = 0.05
-
-#: Least share of round trips that return, in units of what is typical, of cells that have a counterpart.
-_MIN_RETURNS = 0.5
+    from ._anchor_settings import AnchorSettings
 
 #: MiB of distances that are held at a time.
 _WORKING_MEMORY = 64
 
 
 def soft_neighbors(
-    query: np.ndarray, reference: np.ndarray, n_neighbors: int, candidates: np.ndarray | None = None
+    query: np.ndarray, reference: np.ndarray, settings: AnchorSettings, candidates: np.ndarray | None = None
 ) -> sp.csr_matrix:
     r"""Weigh the nearest reference cells of every query cell.
 
-    .. math:: w_{ij} \propto \exp\Bigl(-\tfrac12 \bigl(2 d_{ij} / d_{i,\max}\bigr)^2\Bigr)
+    .. math:: w_{ij} \propto \exp\Bigl(-\tfrac12 \bigl(d_{ij} / b\, d_{i,\max}\bigr)^2\Bigr)
 
-    with :math:`d_{i,\max}` the distance to the furthest of the neighbours.
+    with :math:`d_{i,\max}` the distance to the furthest of the neighbours and the bandwidth :math:`b` of the settings.
 
     Parameters
     ----------
@@ -38,8 +33,8 @@ def soft_neighbors(
         Coordinates of shape (n_query, n_components).
     reference
         Coordinates of shape (n_reference, n_components).
-    n_neighbors
-        Neighbours of a cell; all candidates where there are fewer.
+    settings
+        Neighbours of a cell (all candidates where there are fewer), and the bandwidth.
     candidates
         Rows of `reference` that can be neighbours; by default all. Cost is their number times that of query cells.
 
@@ -48,19 +43,19 @@ def soft_neighbors(
     Weights of shape (n_query, n_reference), rows sum to 1.
     """
     candidates = np.arange(len(reference)) if candidates is None else candidates
-    n_neighbors = min(n_neighbors, len(candidates))
+    n_neighbors = min(settings.n_neighbors, len(candidates))
     # Trees are slower than comparing all: cells of a type are about equally far from each other.
-    search = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(reference[candidates])
-    distances, indices = search.kneighbors(query)
-    bandwidth = np.maximum(_BANDWIDTH * distances[:, [-1]], np.finfo(np.float32).tiny)
-    weights = np.exp(-0.5 * (distances / bandwidth) ** 2)
-    weights /= weights.sum(axis=1, keepdims=True)
-    starts = np.arange(0, weights.size + 1, n_neighbors)
-    return sp.csr_matrix((weights.ravel(), candidates[indices].ravel(), starts), shape=(len(query), len(reference)))
+    found = nearest(query, reference[candidates], n_neighbors=n_neighbors)
+    found = found._replace(indices=candidates[found.indices])
+    return found.weights(lambda relative: np.exp(-0.5 * (relative / settings.bandwidth) ** 2), len(reference))
 
 
 def counterpart_confidence(
-    received: np.ndarray, shared: np.ndarray, own: np.ndarray, n_neighbors: int, candidates: np.ndarray | None = None
+    received: np.ndarray,
+    shared: np.ndarray,
+    own: np.ndarray,
+    settings: AnchorSettings,
+    candidates: np.ndarray | None = None,
 ) -> np.ndarray:
     """Tell cells that the other modality has from cells that it lacks.
 
@@ -76,8 +71,8 @@ def counterpart_confidence(
         Coordinates that both modalities share, of shape (n_cells, n_components).
     own
         Coordinates of the candidates in their own modality, of shape (n_candidates, n_features).
-    n_neighbors
-        Neighbours to average over.
+    settings
+        Neighbours to average over, and the quantile at which mass is cut.
     candidates
         Rows that could receive mass; by default all.
 
@@ -88,12 +83,12 @@ def counterpart_confidence(
     """
     candidates = np.arange(len(received)) if candidates is None else candidates
     mass = received[candidates]
-    mass = soft_neighbors(own, own, n_neighbors) @ np.minimum(mass, np.quantile(mass, _HUB_QUANTILE))
-    mass = soft_neighbors(shared, shared[candidates], n_neighbors) @ mass
+    mass = soft_neighbors(own, own, settings) @ np.minimum(mass, np.quantile(mass, settings.hub_quantile))
+    mass = soft_neighbors(shared, shared[candidates], settings) @ mass
     return np.minimum(mass / _typical(mass), 1.0)
 
 
-def is_reciprocated(forth: sp.csr_matrix, back: sp.csr_matrix, own: np.ndarray, n_neighbors: int) -> np.ndarray:
+def is_reciprocated(forth: sp.csr_matrix, back: sp.csr_matrix, own: np.ndarray, settings: AnchorSettings) -> np.ndarray:
     """Tell cells to whose neighbourhood the partners of their partners lead back.
 
     Cells that the other modality lacks have partners, too, but these have partners of their own kind, which lie
@@ -105,14 +100,14 @@ def is_reciprocated(forth: sp.csr_matrix, back: sp.csr_matrix, own: np.ndarray, 
         Weights of partners of shape (n_cells, n_other) and (n_other, n_cells), rows sum to 1.
     own
         Coordinates of the cells in their own modality, of shape (n_cells, n_features).
-    n_neighbors
-        Neighbours in the own modality to average over.
+    settings
+        Neighbours in the own modality to average over, what is near, and how many trips must return.
 
     Returns
     -------
     Mask of shape (n_cells,).
     """
-    n_near = max(int(_NEARBY * len(own)), 1)
+    n_near = max(int(settings.nearby * len(own)), 1)
 
     def share_that_returns(distances: np.ndarray, start: int) -> np.ndarray:
         near = distances <= np.partition(distances, n_near - 1, axis=1)[:, [n_near - 1]]
@@ -120,8 +115,8 @@ def is_reciprocated(forth: sp.csr_matrix, back: sp.csr_matrix, own: np.ndarray, 
         return np.asarray(trips.multiply(near).sum(axis=1)).ravel()
 
     chunks = pairwise_distances_chunked(own, reduce_func=share_that_returns, working_memory=_WORKING_MEMORY)
-    returns = soft_neighbors(own, own, n_neighbors) @ np.concatenate(list(chunks))
-    return returns >= _MIN_RETURNS * _typical(returns)
+    returns = soft_neighbors(own, own, settings) @ np.concatenate(list(chunks))
+    return returns >= settings.min_returns * _typical(returns)
 
 
 def _typical(mass: np.ndarray) -> float:

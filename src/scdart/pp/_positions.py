@@ -7,65 +7,61 @@ apart. They are measured within a modality, to cells that are known to have part
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import dijkstra
-from sklearn.neighbors import NearestNeighbors
 
-#: Neighbours that a way can lead to.
-_N_NEIGHBORS = 15
+from scdart._neighbors import nearest
 
-#: Pairs of partners that ways lead to, from either modality's choice.
-_N_MILESTONES = 50
-
-#: Power of the confidence in a cell and its partners with which milestones are drawn.
-_TRUST = 4
-
-#: Principal components of the distances: a tree needs few.
-_N_COMPONENTS = 10
+if TYPE_CHECKING:
+    from ._anchor_settings import AnchorSettings
 
 
-class Choice(NamedTuple):
-    """Partners that cells of one modality chose in the other, and the confidence in these cells.
+class Partners(NamedTuple):
+    """Partners of one modality's cells in the other, and the confidence in these cells.
 
     Attributes
     ----------
-    partners
+    weights
         Weights of shape (n_own, n_other), rows sum to 1.
     confidence
         Shape (n_own,), in [0, 1].
     """
 
-    partners: sp.csr_matrix
+    weights: sp.csr_matrix
     confidence: np.ndarray
 
 
-def way_graph(own: np.ndarray) -> sp.csr_matrix:
+def knn_graph(own: np.ndarray, n_neighbors: int) -> sp.csr_matrix:
     """Link every cell to its nearest ones, with their distances.
 
     Parameters
     ----------
     own
         Coordinates of cells in their own modality, of shape (n_cells, n_features).
+    n_neighbors
+        Cells that a cell is linked to; all others where there are fewer.
     """
-    # Trees are no faster in tens of dimensions.
-    search = NearestNeighbors(n_neighbors=min(_N_NEIGHBORS, len(own) - 1), algorithm="brute").fit(own)
-    graph = search.kneighbors_graph(mode="distance")
+    found = nearest(own, n_neighbors=min(n_neighbors, len(own) - 1))
     # A sparse matrix would forget the link between cells that coincide.
-    graph.data = np.maximum(graph.data, np.finfo(np.float32).tiny)
-    return graph
+    return found.to_csr(np.maximum(found.distances, np.finfo(np.float32).tiny), len(own))
 
 
 def relative_positions(
-    rna_graph: sp.csr_matrix, atac_graph: sp.csr_matrix, rna: Choice, atac: Choice, rng: np.random.Generator
+    rna_graph: sp.csr_matrix,
+    atac_graph: sp.csr_matrix,
+    atac_of_rna: Partners,
+    rna_of_atac: Partners,
+    settings: AnchorSettings,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Place cells by their distances, along their own modality, to pairs of partners.
 
     .. math:: p_{ik} = \sqrt{d_{ik} / (K \bar d)}
 
-    with :math:`d_{ik}` the length of the shortest way from cell i to its modality's side of pair k of K, and
+    with :math:`d_{ik}` the length of the shortest path from cell i to its modality's side of pair k of K, and
     :math:`\bar d` the median length between two pairs in that modality: then neither the scale nor the noise of a
     modality's features matters. The root keeps single wrong pairs from outweighing the others. Of both modalities'
     positions together, the leading principal components are taken.
@@ -73,9 +69,11 @@ def relative_positions(
     Parameters
     ----------
     rna_graph, atac_graph
-        Links with distances of shape (n_rna, n_rna) and (n_atac, n_atac), of :func:`way_graph`.
-    rna, atac
-        What either modality's cells chose.
+        Links with distances of shape (n_rna, n_rna) and (n_atac, n_atac), of :func:`knn_graph`.
+    atac_of_rna, rna_of_atac
+        Partners of either modality's cells.
+    settings
+        How many pairs are drawn, and how many components are kept.
     rng
         Draws the pairs, more often where cells and their partners can be trusted.
 
@@ -83,30 +81,33 @@ def relative_positions(
     -------
     Positions of shape (n_rna, n_components) and (n_atac, n_components).
     """
-    by_rna, by_atac = _milestones(rna, atac, rng), _milestones(atac, rna, rng)
+    by_rna = _milestones(atac_of_rna, rna_of_atac, settings, rng)
+    by_atac = _milestones(rna_of_atac, atac_of_rna, settings, rng)
     of_rna, of_atac = np.concatenate([by_rna[0], by_atac[1]]), np.concatenate([by_rna[1], by_atac[0]])
-    both = np.concatenate([_roots_of_ways(rna_graph, of_rna), _roots_of_ways(atac_graph, of_atac)])
+    both = np.concatenate([_sqrt_geodesics(rna_graph, of_rna), _sqrt_geodesics(atac_graph, of_atac)])
     both -= both.mean(axis=0)
     _, axes = np.linalg.eigh(both.T @ both)
-    both = both @ axes[:, ::-1][:, :_N_COMPONENTS]
+    both = both @ axes[:, ::-1][:, : settings.n_position_components]
     return both[: rna_graph.shape[0]], both[rna_graph.shape[0] :]
 
 
-def _milestones(chooser: Choice, chosen: Choice, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _milestones(
+    own: Partners, other: Partners, settings: AnchorSettings, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw cells of one modality, each with the best of its partners."""
-    trust = (chooser.confidence * (chooser.partners @ chosen.confidence)) ** _TRUST
-    n_drawn = min(_N_MILESTONES, int(np.count_nonzero(trust)))
+    trust = (own.confidence * (own.weights @ other.confidence)) ** settings.trust_power
+    n_drawn = min(settings.n_milestones, int(np.count_nonzero(trust)))
     cells = rng.choice(len(trust), n_drawn, replace=False, p=trust / trust.sum())
-    weights = chooser.partners[cells] @ sp.diags(chosen.confidence)
+    weights = own.weights[cells] @ sp.diags(other.confidence)
     return cells, np.asarray(weights.argmax(axis=1)).ravel()
 
 
-def _roots_of_ways(graph: sp.csr_matrix, milestones: np.ndarray) -> np.ndarray:
-    """Roots of the lengths of ways from all cells, (n_cells, n_milestones), scaled to compare modalities."""
-    # Undirected: a way also leads from a cell to those that count it among their nearest.
+def _sqrt_geodesics(graph: sp.csr_matrix, milestones: np.ndarray) -> np.ndarray:
+    """Roots of the lengths of paths from all cells, (n_cells, n_milestones), scaled to compare modalities."""
+    # Undirected: a path also leads from a cell to those that count it among their nearest.
     lengths = dijkstra(graph, directed=False, indices=milestones).T
     reached = np.isfinite(lengths)
-    # Parts that no way connects are as far apart as anything that is connected.
+    # Parts that no path connects are as far apart as anything that is connected.
     lengths[~reached] = lengths[reached].max()
     between = lengths[milestones][~np.eye(len(milestones), dtype=bool)]
     typical = np.median(between) if between.any() else 1.0

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from scvi import settings
 
 from scdart import pp
-from scdart._checks import check_modalities, check_writable, checked_prior, stored_counts
+from scdart._checks import check_modalities, check_writable, checked_once, checked_prior, chosen, stored_counts
 from scdart._constants import (
     ANCHORS,
     ATAC,
@@ -25,7 +25,7 @@ from scdart._constants import (
 )
 from scdart._random import seed_of
 from scdart._slots import given_times
-from scdart.data._validation import check_groups
+from scdart.data import check_groups
 from scdart.model import PRESETS, SCDART
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@checked_once()
 def integrate(
     mdata: MuData,
     annotation: str | PathLike | pd.DataFrame | None = None,
@@ -192,8 +193,7 @@ def _check(
     copy: bool,
 ) -> None:
     """Find what cannot work before minutes are spent on what can."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset={preset!r} is not known: use one of {sorted(PRESETS)}.")
+    chosen(preset, PRESETS, "preset")
     check_writable(mdata, copy=copy)
     check_modalities(mdata, rna_mod=mods[RNA], atac_mod=mods[ATAC])
     for role, mod in mods.items():
@@ -254,15 +254,15 @@ def _all_or_nothing(mdata: MuData, mods: Iterable[str]) -> Iterator[None]:
         (data, name) for data in (mdata, *(mdata[mod] for mod in mods)) for name in ("uns", "obsm", "obsp", "varm")
     ]
     before = [dict(getattr(data, name)) for data, name in slots]
-    keep = "_scvi"
+    undone = "_scvi"
     try:
         yield
     except BaseException:
-        keep = ""
+        undone = ""
         raise
     finally:
         for (data, name), old in zip(slots, before, strict=True):
-            _restore(getattr(data, name), old, keep)
+            _restore(getattr(data, name), old, undone)
 
 
 def _restore(slot: MutableMapping[str, Any], old: dict[str, Any], prefix: str) -> None:

@@ -8,10 +8,8 @@ import numpy as np
 import scanpy as sc
 import scipy.sparse as sp
 from anndata import AnnData
-from sklearn.neighbors import NearestNeighbors
 
-#: Most cells for exact neighbours. Approximate search is quicker above, but compiled first for half a minute.
-_MAX_EXACT = 50_000
+from scdart._neighbors import Algorithm, is_exact, nearest
 
 
 def cell_graph(z: np.ndarray, n_neighbors: int, *, random_state: int = 0) -> AnnData:
@@ -32,7 +30,7 @@ def cell_graph(z: np.ndarray, n_neighbors: int, *, random_state: int = 0) -> Ann
     """
     n_neighbors = min(n_neighbors, len(z))
     transformer: Any = "sklearn"
-    if len(z) > _MAX_EXACT:
+    if not is_exact(len(z), len(z)):
         transformer = _approximate_neighbors(n_neighbors, random_state)
     graph = AnnData(np.zeros((len(z), 0), dtype=np.float32), obsm={"z": z})
     sc.pp.neighbors(graph, n_neighbors, use_rep="z", transformer=transformer, random_state=random_state)
@@ -76,25 +74,6 @@ def nearest_weights(
     Weights of shape (n_query, n_reference), float32, rows sum to 1.
     """
     n_neighbors = min(n_neighbors, len(reference))
-    distances, indices = _nearest(query, reference, n_neighbors, random_state)
-    # Where all neighbours coincide with the cell, they count the same.
-    weights = np.exp(-distances / np.maximum(distances[:, [-1]], np.finfo(np.float64).tiny))
-    weights /= weights.sum(axis=1, keepdims=True)
-    starts = np.arange(0, weights.size + 1, n_neighbors)
-    return sp.csr_matrix(
-        (weights.ravel().astype(np.float32), indices.ravel(), starts), shape=(len(query), len(reference))
-    )
-
-
-def _nearest(
-    query: np.ndarray, reference: np.ndarray, n_neighbors: int, random_state: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and indices in rising order."""
-    if len(query) * len(reference) <= _MAX_EXACT**2:
-        # Trees are no quicker in the ten or so dimensions that latent spaces use.
-        return NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(reference).kneighbors(query)
-    from pynndescent import NNDescent
-
-    search = NNDescent(reference.astype(np.float32), n_neighbors=max(n_neighbors, 30), random_state=random_state)
-    indices, distances = search.query(query.astype(np.float32), k=n_neighbors)
-    return distances.astype(np.float64), indices
+    algorithm: Algorithm = "brute" if is_exact(len(query), len(reference)) else "approximate"
+    found = nearest(query, reference, n_neighbors=n_neighbors, algorithm=algorithm, random_state=random_state)
+    return found.weights(lambda relative: np.exp(-relative), len(reference)).astype(np.float32)

@@ -1,0 +1,53 @@
+"""The table of modalities: under what names the data manager, the set-up and minibatches know what belongs to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from scdart._constants import ATAC, RNA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One of the two roles that a modality of the user's MuData can play.
+
+    Attributes
+    ----------
+    role
+        ``"rna"`` or ``"atac"``.
+    argument
+        Argument of :meth:`scdart.model.SCDART.setup_mudata` with the layer of its counts, which is its key in
+        ``modalities`` too.
+    counts, coordinates, groups, confidence
+        Keys under which the data manager registers its slots.
+    """
+
+    role: str
+    argument: str
+    counts: str
+    coordinates: str
+    groups: str
+    confidence: str
+
+    @property
+    def n_features(self) -> str:
+        """Name of its number of genes or peaks in a model's ``summary_stats``."""
+        # scvi-tools knows one field by a name of its own.
+        return "n_vars" if self.counts == "X" else f"n_{self.counts}"
+
+
+#: The modalities by role. The order is that of the domains.
+MODALITIES: Final[dict[str, Modality]] = {
+    RNA: Modality(RNA, "rna_layer", "X", "rna_diffusion", "rna_groups", "rna_confidence"),
+    ATAC: Modality(ATAC, "atac_layer", "atac", "atac_diffusion", "atac_groups", "atac_confidence"),
+}
+
+
+def names_of_modalities(registry: Mapping) -> dict[str, str]:
+    """Get what the user calls the modalities, by role, from a model's registry."""
+    modalities = registry["setup_args"]["modalities"]
+    return {role: modalities[modality.argument] for role, modality in MODALITIES.items()}

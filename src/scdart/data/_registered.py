@@ -1,0 +1,63 @@
+"""What the data manager has registered, read in the terms of the modalities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from scdart._mudata import positions
+
+from ._constants import REGISTRY_KEYS
+from ._modalities import MODALITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scvi.data import AnnDataManager
+
+
+def registered_modalities(manager: AnnDataManager) -> dict[str, str]:
+    """Get what the user calls the modalities, by role."""
+    return {role: manager.data_registry[modality.counts].mod_key for role, modality in MODALITIES.items()}
+
+
+def registered_names(registry: Mapping, role: str) -> pd.Index:
+    """Names of the genes or peaks whose counts were registered."""
+    return pd.Index(registry["field_registries"][MODALITIES[role].counts]["state_registry"]["column_names"])
+
+
+def registered_n_cells(manager: AnnDataManager) -> dict[str, int]:
+    """Count the cells of the modalities, by role."""
+    return {role: manager.get_from_registry(modality.counts).shape[0] for role, modality in MODALITIES.items()}
+
+
+def registered_columns(registry: Mapping, role: str, names: Sequence[str] | None) -> np.ndarray:
+    """Columns of the registered counts that hold some genes or peaks; all without names."""
+    known = registered_names(registry, role)
+    if names is None:
+        return np.arange(len(known))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        what = {"rna": "genes", "atac": "peaks"}[role]
+        raise KeyError(f"{what} not in the model: {unknown[:5]}{'...' if len(unknown) > 5 else ''}.")
+    return known.get_indexer(pd.Index(names))
+
+
+def registered_anchors(manager: AnnDataManager) -> sparse.csr_matrix | None:
+    """Weights between all RNA rows and all ATAC rows, of shape (n_rna, n_atac); ``None`` without anchors."""
+    if REGISTRY_KEYS.ANCHORS not in manager.data_registry:
+        return None
+    rna, atac = (positions(manager.adata, mod) for mod in registered_modalities(manager).values())
+    anchors = sparse.csr_matrix(manager.get_from_registry(REGISTRY_KEYS.ANCHORS))
+    return anchors[rna][:, atac].tocsr()
+
+
+def registered_confidence(manager: AnnDataManager) -> dict[str, np.ndarray] | None:
+    """How far each cell's anchors are trusted, in [0, 1], by modality; ``None`` where nothing is said about it."""
+    keys = {role: modality.confidence for role, modality in MODALITIES.items()}
+    if not all(key in manager.data_registry for key in keys.values()):
+        return None
+    return {role: np.asarray(manager.get_from_registry(key)).ravel() for role, key in keys.items()}
