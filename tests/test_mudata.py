@@ -6,11 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from anndata import AnnData, read_h5ad
 from matplotlib.colors import to_hex
 from mudata import MuData
+from scipy import sparse
 
 from scdart import pl, tl
-from scdart._mudata import in_obs, obs_column, positions
+from scdart._mudata import feature_values, in_obs, obs_column, positions
 from scdart.datasets import simulate
 from scdart.pl._colors import OKABE_ITO
 
@@ -36,6 +38,18 @@ def number(name: str) -> int:
 def test_positions_are_those_of_the_names(mdata):
     for mod in mdata.mod:
         assert list(mdata.obs_names[positions(mdata, mod)]) == list(mdata[mod].obs_names)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, sparse.csc_array])
+def test_values_of_a_feature(form, tmp_path):
+    counts = np.arange(12.0).reshape(4, 3)
+    adata = AnnData(form(counts), layers={"twice": form(2 * counts)})
+    adata.var_names = ["a", "b", "c"]
+    np.testing.assert_array_equal(feature_values(adata, "b"), counts[:, 1])
+    np.testing.assert_array_equal(feature_values(adata, "c", layer="twice"), 2 * counts[:, 2])
+    adata.write_h5ad(tmp_path / "backed.h5ad")
+    backed = read_h5ad(tmp_path / "backed.h5ad", backed="r")
+    np.testing.assert_array_equal(feature_values(backed, "b"), counts[:, 1])
 
 
 def test_first_modality_that_knows_a_cell(mdata):

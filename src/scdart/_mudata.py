@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import mudata
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from anndata import AnnData
     from mudata import MuData
 
 
@@ -32,6 +34,13 @@ def positions(mdata: MuData, modality: str) -> np.ndarray:
     rows = modality_rows(mdata, modality)
     present = np.flatnonzero(rows >= 0)
     return present[np.argsort(rows[present])]
+
+
+def feature_values(adata: AnnData, feature: str, *, layer: str | None = None) -> np.ndarray:
+    """Values of one feature in all cells; ``AnnData.obs_vector``, which does the same, is deprecated from 0.13 on."""
+    matrix = adata.X if layer is None else adata.layers[layer]
+    values = matrix[:, [adata.var_names.get_loc(feature)]]
+    return np.asarray(values.toarray() if sparse.issparse(values) else values).ravel()
 
 
 def obs_column(mdata: MuData, key: str, argument: str, *, mod: str | None = None) -> pd.Series:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 
-from scdart._mudata import in_obs, modality_rows, obs_column, positions
+from scdart._mudata import feature_values, in_obs, modality_rows, obs_column, positions
 
 from ._colors import BOTH
 
@@ -207,7 +207,7 @@ def _of_modality(adata: AnnData, mod: str, key: str, layer: str | None) -> pd.Se
     if name in adata.obsm and np.shape(adata.obsm[name])[1:] in ((), (1,)):
         return pd.Series(np.asarray(adata.obsm[name]).ravel())
     if name in adata.var_names:
-        return pd.Series(adata.obs_vector(name, layer=layer))
+        return pd.Series(feature_values(adata, name, layer=layer))
     return None
 
 

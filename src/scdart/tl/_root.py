@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from scdart._mudata import in_obs, obs_column, positions
+from scdart._mudata import feature_values, in_obs, obs_column, positions
 
 from ._cells import shown
 
@@ -115,7 +115,7 @@ def _share_of_counts(mdata: MuData, feature: str) -> np.ndarray:
             total = np.asarray(adata.X.sum(axis=1), dtype=float).ravel()
             score = np.full(mdata.n_obs, np.nan)
             score[positions(mdata, mod)] = np.divide(
-                adata.obs_vector(feature), total, out=np.full(len(total), np.nan), where=total > 0
+                feature_values(adata, feature), total, out=np.full(len(total), np.nan), where=total > 0
             )
             return score
     raise KeyError(f"root_score={feature!r} is neither a column of obs nor in var_names of {list(mdata.mod)}.")
