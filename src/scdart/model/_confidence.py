@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from scdart._neighbors import Algorithm, nearest
+from scdart._neighbors import Algorithm, Neighbors, nearest
 
 #: Most cells of a modality that others are compared with: beyond, cost is linear in the number of cells.
 _MAX_REFERENCE = 20_000
 
-#: Most dimensions in which a tree is quicker than comparing all pairs.
-_MAX_TREE = 15
+#: Most dimensions, and fewest cells, for which a tree is quicker than comparing all pairs.
+_MAX_DIMENSIONS = 15
+_MIN_CELLS = 12
 
 #: Cells whose ways are followed at a time.
 _CHUNK = 1024
@@ -37,13 +38,12 @@ def round_trip_confidence(own: np.ndarray, other: np.ndarray, n_neighbors: int, 
     rng = np.random.default_rng(seed)
     sample = {name: _sample(len(z), rng) for name, z in (("own", own), ("other", other))}
     own_reference, other_reference = own[sample["own"]], other[sample["other"]]
-    algorithm: Algorithm = "kd_tree" if own.shape[1] <= _MAX_TREE else "brute"
     # A cell of the reference finds itself, at no distance, in the first place.
-    distance, neighbors = nearest(own, own_reference, n_neighbors=n_neighbors + 1, algorithm=algorithm)
+    distance, neighbors = _nearest(own, own_reference, n_neighbors + 1)
     spread = distance[:, :-1].mean(axis=1)
     spread[sample["own"]] = distance[sample["own"], 1:].mean(axis=1)
-    there = nearest(own, other_reference, n_neighbors=n_neighbors, algorithm=algorithm).indices
-    back = nearest(other_reference, own_reference, n_neighbors=n_neighbors, algorithm=algorithm).indices
+    there = _nearest(own, other_reference, n_neighbors).indices
+    back = _nearest(other_reference, own_reference, n_neighbors).indices
 
     confidence = np.ones(len(own))
     for start in range(0, len(own), _CHUNK):
@@ -53,6 +53,12 @@ def round_trip_confidence(own: np.ndarray, other: np.ndarray, n_neighbors: int, 
         np.divide(spread[rows], way, out=confidence[rows], where=way > 0)
     confidence = np.minimum(confidence, 1.0)
     return confidence[sample["own"]][neighbors].mean(axis=1)
+
+
+def _nearest(query: np.ndarray, reference: np.ndarray, n_neighbors: int) -> Neighbors:
+    n_cells, n_dimensions = reference.shape
+    algorithm: Algorithm = "kd_tree" if n_dimensions <= _MAX_DIMENSIONS and n_cells >= _MIN_CELLS else "brute"
+    return nearest(query, reference, n_neighbors=n_neighbors, algorithm=algorithm)
 
 
 def _sample(n: int, rng: np.random.Generator) -> np.ndarray:
