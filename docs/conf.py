@@ -8,10 +8,13 @@ import shutil
 import sys
 from datetime import date
 from importlib.metadata import metadata
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sphinx.pycode import ModuleAnalyzer
+
+from scdart.module import LOSS_TERMS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -37,7 +40,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "sphinx-mathjax-offline",  # formulas are set without a content delivery network
 ]
-exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "generated", "**.ipynb_checkpoints"]  # what is generated here is included elsewhere
 templates_path = ["_templates"]
 default_role = "literal"
 
@@ -98,7 +101,22 @@ def copy_tutorials() -> None:
         path.write_text(path.read_text(encoding="utf-8").replace("](../docs/", "](../"), encoding="utf-8")
 
 
+def write_loss_terms() -> None:
+    """Write the table of loss terms that the user guide includes; terms that share an option share a row."""
+    rows = [("term", "name in the history", "function", "weight", "default"), ("---",) * 5]
+    for option, sharing in groupby(LOSS_TERMS, key=lambda term: term.option):
+        terms = list(sharing)
+        names = ", ".join(f"`{term.name}`" for term in terms)
+        functions = ", ".join(f"{{func}}`~scdart.module.{form.__name__}`" for form in terms[0].forms)
+        rows.append((f"${terms[0].symbol}$", names, functions, f"`{option}`", f"{terms[0].weight:g}"))
+    folder = Path(__file__).parent / "generated"
+    folder.mkdir(exist_ok=True)
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    (folder / "loss_terms.md").write_text(table, encoding="utf-8")
+
+
 copy_tutorials()
+write_loss_terms()
 
 # -- Look -------------------------------------------------------------------------------------------------------------
 html_theme = "sphinx_book_theme"
