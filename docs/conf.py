@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import re
 import shutil
 import sys
 from datetime import date
 from importlib.metadata import metadata
 from itertools import groupby
 from pathlib import Path
+from pprint import pformat
 from typing import TYPE_CHECKING
 
 from sphinx.pycode import ModuleAnalyzer
@@ -154,13 +156,15 @@ def skip_member(app: Sphinx, what: str, name: str, obj: object, skip: bool, opti
 
 
 def constant_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Give a re-exported constant the comment that stands beside its definition, not the docstring of its type."""
+    """Give a re-exported constant the comment that stands beside its definition, and its value in lines to be read."""
     package, _, constant = name.rpartition(".")
     if what != "data" or package not in sys.modules:
         return
     lines.clear()
     for info in pkgutil.iter_modules(sys.modules[package].__path__, f"{package}."):
         lines += ModuleAnalyzer.for_module(info.name).find_attr_docs().get(("", constant), [])
+    value = re.sub(" at 0x[0-9a-f]+", "", pformat(obj, width=90, sort_dicts=False))
+    lines += ["", ".. code-block:: python", "", *(f"   {line}" for line in value.splitlines()), ""]
 
 
 def setup(app: Sphinx) -> None:
