@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import re
 import shutil
 import sys
 from datetime import date
 from importlib.metadata import metadata
+from itertools import groupby
 from pathlib import Path
+from pprint import pformat
 from typing import TYPE_CHECKING
 
 from sphinx.pycode import ModuleAnalyzer
+
+from scdart.module import LOSS_TERMS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -37,7 +42,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "sphinx-mathjax-offline",  # formulas are set without a content delivery network
 ]
-exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "generated", "**.ipynb_checkpoints"]  # what is generated here is included elsewhere
 templates_path = ["_templates"]
 default_role = "literal"
 
@@ -98,7 +103,22 @@ def copy_tutorials() -> None:
         path.write_text(path.read_text(encoding="utf-8").replace("](../docs/", "](../"), encoding="utf-8")
 
 
+def write_loss_terms() -> None:
+    """Write the table of loss terms that the user guide includes; terms that share an option share a row."""
+    rows = [("term", "name in the history", "function", "weight", "default"), ("---",) * 5]
+    for option, sharing in groupby(LOSS_TERMS, key=lambda term: term.option):
+        terms = list(sharing)
+        names = ", ".join(f"`{term.name}`" for term in terms)
+        functions = ", ".join(f"{{func}}`~scdart.module.{form.__name__}`" for form in terms[0].forms)
+        rows.append((f"${terms[0].symbol}$", names, functions, f"`{option}`", f"{terms[0].weight:g}"))
+    folder = Path(__file__).parent / "generated"
+    folder.mkdir(exist_ok=True)
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    (folder / "loss_terms.md").write_text(table, encoding="utf-8")
+
+
 copy_tutorials()
+write_loss_terms()
 
 # -- Look -------------------------------------------------------------------------------------------------------------
 html_theme = "sphinx_book_theme"
@@ -136,13 +156,15 @@ def skip_member(app: Sphinx, what: str, name: str, obj: object, skip: bool, opti
 
 
 def constant_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Give a re-exported constant the comment that stands beside its definition, not the docstring of its type."""
+    """Give a re-exported constant the comment that stands beside its definition, and its value in lines to be read."""
     package, _, constant = name.rpartition(".")
     if what != "data" or package not in sys.modules:
         return
     lines.clear()
     for info in pkgutil.iter_modules(sys.modules[package].__path__, f"{package}."):
         lines += ModuleAnalyzer.for_module(info.name).find_attr_docs().get(("", constant), [])
+    value = re.sub(" at 0x[0-9a-f]+", "", pformat(obj, width=90, sort_dicts=False))
+    lines += ["", ".. code-block:: python", "", *(f"   {line}" for line in value.splitlines()), ""]
 
 
 def setup(app: Sphinx) -> None:

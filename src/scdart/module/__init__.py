@@ -8,7 +8,9 @@ from ._losses import expression_loss, group_anchor_loss, mmd, mmd_published, pai
 from ._module import SCDARTModule
 from ._normalization import (
     BinaryNormalization,
+    ExpressionNormalization,
     LogLibraryNormalization,
+    Normalization,
     PublishedLogNormalization,
     TfidfNormalization,
 )
@@ -25,9 +27,11 @@ __all__ = [
     "DomainBatchNorm",
     "Encoder",
     "ExpressionEncoder",
+    "ExpressionNormalization",
     "GeneActivityNetwork",
     "LogLibraryNormalization",
     "LossTerm",
+    "Normalization",
     "Parts",
     "PriorLinear",
     "PriorLinks",

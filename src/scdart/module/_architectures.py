@@ -39,7 +39,15 @@ class Sizes:
 
 
 class Parts(NamedTuple):
-    """What a module is made of."""
+    """What a module is made of.
+
+    Attributes
+    ----------
+    rna, atac
+        Encoders of the two modalities.
+    projection
+        Network from expression, measured or predicted, to the latent space.
+    """
 
     rna: ExpressionEncoder
     atac: ActivityEncoder
@@ -73,7 +81,7 @@ def published(sizes: Sizes) -> Parts:
     )
 
 
-#: Architectures by name.
+#: Architectures by name: functions that make the parts of a module of some sizes.
 ARCHITECTURES: Final[dict[str, Callable[[Sizes], Parts]]] = {"linear-start": linear_start, "published": published}
 
 

@@ -81,7 +81,7 @@ class LogLibraryNormalization(ExpressionNormalization):
 
     @property
     def scale(self) -> torch.Tensor:
-        """Deviation of the genes; a gene that never varies says nothing: its zero must not make it large."""
+        """Deviation of the genes, infinite where a gene never varies, since its zero must not make it large."""
         return self.deviation.where(self.deviation > 0, torch.inf)
 
     def log_expression(self, counts: torch.Tensor) -> torch.Tensor:

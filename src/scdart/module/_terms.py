@@ -126,7 +126,7 @@ def _group(step: Step) -> torch.Tensor | None:
     return group_anchor_loss(*next(labelled), *next(labelled), squared=step.module.squared_groups)
 
 
-#: All terms, in the order in which they are added up.
+#: All terms, in the order in which they are added up; :doc:`/user_guide/scdart` has their equations.
 LOSS_TERMS: Final[tuple[LossTerm, ...]] = (
     LossTerm(
         "mmd",

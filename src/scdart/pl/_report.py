@@ -96,7 +96,7 @@ def report(
     rna_mod, atac_mod
         Names of the modalities; by default those of the model, or else ``"rna"`` and ``"atac"``.
     random_state
-        Seed of samples and drawing order.
+        Seed of samples and drawing order; ``None`` takes ``scvi.settings.seed``, or 0 where there is none.
 
     Returns
     -------
