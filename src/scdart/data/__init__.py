@@ -2,10 +2,21 @@
 
 from ._constants import BATCH_KEYS, REGISTRY_KEYS
 from ._dataset import UnpairedDataset, sequential_loader
-from ._fields import AnchorsField, ConfidenceField, CountsField, DiffusionCoordinatesField, GroupsField, PriorField
+from ._fields import (
+    AnchorsField,
+    BatchFactorsField,
+    BatchField,
+    ConfidenceField,
+    CountsField,
+    DiffusionCoordinatesField,
+    GroupsField,
+    PriorField,
+)
 from ._modalities import MODALITIES, Modality, names_of_modalities
 from ._registered import (
     registered_anchors,
+    registered_batch_factors,
+    registered_batches,
     registered_columns,
     registered_confidence,
     registered_modalities,
@@ -21,6 +32,8 @@ __all__ = [
     "MODALITIES",
     "REGISTRY_KEYS",
     "AnchorsField",
+    "BatchFactorsField",
+    "BatchField",
     "ConfidenceField",
     "CountsField",
     "DiffusionCoordinatesField",
@@ -35,6 +48,8 @@ __all__ = [
     "checked_confidence",
     "names_of_modalities",
     "registered_anchors",
+    "registered_batch_factors",
+    "registered_batches",
     "registered_columns",
     "registered_confidence",
     "registered_modalities",

@@ -42,6 +42,8 @@ class SCDARTModule(BaseModuleClass):
         Sizes of the data and number of links of the prior.
     n_blocks
         Number of diffusion times in the diffusion coordinates.
+    n_rna_batches, n_atac_batches
+        Number of batches of either modality. A batch is a domain of its own.
     n_latent
         Dimensions of the latent space.
     architecture
@@ -95,6 +97,8 @@ class SCDARTModule(BaseModuleClass):
         n_links: int,
         n_blocks: int,
         *,
+        n_rna_batches: int = 1,
+        n_atac_batches: int = 1,
         n_latent: int = 9,
         architecture: Literal["linear-start", "published"] = "linear-start",
         n_components: int = 30,
@@ -124,12 +128,15 @@ class SCDARTModule(BaseModuleClass):
         self.distance_loss = partial(chosen(distance_loss, DISTANCE_LOSSES, "distance_loss"), **distances)
         self.alignment_loss = chosen(alignment_loss, ALIGNMENT_LOSSES, "alignment_loss")
         self.weights = _weights(weights)
+        n_batches = {RNA: n_rna_batches, ATAC: n_atac_batches}
+        #: Code of the domain of each modality's first batch.
+        self.first_domain = {RNA: 0, ATAC: n_rna_batches}
         parts = make_parts(
             Sizes(
                 n_genes=n_genes,
                 n_peaks=n_peaks,
                 n_links=n_links,
-                n_domains=len((RNA, ATAC)),
+                n_batches=n_batches,
                 n_latent=n_latent,
                 n_components=n_components,
                 n_accessibility_components=n_accessibility_components,
@@ -160,12 +167,16 @@ class SCDARTModule(BaseModuleClass):
 
     def expression(self, tensors: dict[str, torch.Tensor], role: str) -> torch.Tensor:
         """Expression of RNA cells or pseudo-RNA of ATAC cells, as the projection reads it."""
-        return cast("Encoder", self.encoders[role]).expression(tensors[BATCH_KEYS.COUNTS])
+        return cast("Encoder", self.encoders[role]).expression(tensors[BATCH_KEYS.COUNTS], tensors[BATCH_KEYS.BATCH])
+
+    def domain(self, tensors: dict[str, torch.Tensor], role: str) -> torch.Tensor:
+        """Code of each cell's domain: modality and batch."""
+        return tensors[BATCH_KEYS.BATCH] + self.first_domain[role]
 
     @auto_move_data
     def embed(self, tensors: dict[str, torch.Tensor], role: str) -> torch.Tensor:
         """Latent coordinates of cells of one modality."""
-        return self.projection(self.expression(tensors, role), tensors[BATCH_KEYS.DOMAIN])
+        return self.projection(self.expression(tensors, role), self.domain(tensors, role))
 
     @auto_move_data
     def predict_expression(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -184,7 +195,7 @@ class SCDARTModule(BaseModuleClass):
         for role in self.encoders:
             if role in tensors:
                 outputs["x"][role] = self.expression(tensors[role], role)
-                outputs["z"][role] = self.projection(outputs["x"][role], tensors[role][BATCH_KEYS.DOMAIN], weights)
+                outputs["z"][role] = self.projection(outputs["x"][role], self.domain(tensors[role], role), weights)
         return outputs
 
     def _get_generative_input(self, tensors: dict[str, Any], inference_outputs: Any, **kwargs: Any) -> dict:

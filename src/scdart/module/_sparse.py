@@ -138,6 +138,35 @@ def unit_rows(x: torch.Tensor) -> torch.Tensor:
     return _map_values(x, lambda values: values / lengths.where(lengths > 0, 1.0)[rows])
 
 
+def scale_by_batch(x: torch.Tensor, factors: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+    """Multiply every value by the factor of its feature in the batch of its cell.
+
+    Parameters
+    ----------
+    x
+        Cells of shape (n_cells, n_features), dense or CSR.
+    factors
+        Of shape (n_batches, n_features).
+    batch
+        Code of each cell's batch, of shape (n_cells,).
+
+    Returns
+    -------
+    Tensor of the shape and layout of ``x``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> factors = torch.tensor([[1.0, 1.0], [2.0, 0.5]])
+    >>> scale_by_batch(torch.ones(2, 2), factors, torch.tensor([1, 0]))
+    tensor([[2.0000, 0.5000],
+            [1.0000, 1.0000]])
+    """
+    if not _is_csr(x):
+        return x * factors[batch]
+    return _map_values(x, lambda values: values * factors[batch[_csr_rows(x)], x.col_indices()])
+
+
 def binarize(x: torch.Tensor) -> torch.Tensor:
     """Open (1) or closed (0): one where a value is positive.
 

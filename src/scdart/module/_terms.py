@@ -91,7 +91,8 @@ class LossTerm:
 
 def _trajectory(step: Step, role: str) -> torch.Tensor:
     """Cells of one domain among themselves: distances across domains hold what sets the domains apart."""
-    domain, coordinates = (step.tensors[role][key] for key in (BATCH_KEYS.DOMAIN, BATCH_KEYS.COORDINATES))
+    domain = step.module.domain(step.tensors[role], role)
+    coordinates = step.tensors[role][BATCH_KEYS.COORDINATES]
     losses = [
         step.module.distance_loss(z, block_distances(targets, step.module.n_blocks))
         for _, z, targets in split_by_domain(domain, step.z[role], coordinates)
@@ -100,7 +101,9 @@ def _trajectory(step: Step, role: str) -> torch.Tensor:
 
 
 def _alignment(step: Step) -> torch.Tensor:
-    clouds = [z for role in step.z for _, z in split_by_domain(step.tensors[role][BATCH_KEYS.DOMAIN], step.z[role])]
+    clouds = [
+        z for role in step.z for _, z in split_by_domain(step.module.domain(step.tensors[role], role), step.z[role])
+    ]
     return torch.stack([step.module.alignment_loss(*two) for two in combinations(clouds, 2)]).mean()
 
 
