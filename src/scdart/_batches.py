@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+#: Least cells of a batch from which factors are estimated, with the default number of neighbours.
+MIN_BATCH = 21
+
 #: Entries that are scaled at a time.
 _CHUNK = 1_000_000
 

@@ -27,6 +27,7 @@ from ._sampler import PairSampler, steps_per_epoch
 from ._splitter import UnpairedDataSplitter
 from ._validation import check_groups, check_setup, checked_confidence
 
+# Functions are for the subpackages that build on this one.
 __all__ = [
     "BATCH_KEYS",
     "MODALITIES",
@@ -43,18 +44,4 @@ __all__ = [
     "PriorField",
     "UnpairedDataSplitter",
     "UnpairedDataset",
-    "check_groups",
-    "check_setup",
-    "checked_confidence",
-    "names_of_modalities",
-    "registered_anchors",
-    "registered_batch_factors",
-    "registered_batches",
-    "registered_columns",
-    "registered_confidence",
-    "registered_modalities",
-    "registered_n_cells",
-    "registered_names",
-    "sequential_loader",
-    "steps_per_epoch",
 ]
