@@ -93,6 +93,6 @@ def _projection(sizes: Sizes, n_components: int | None) -> ProjectionNetwork:
         sizes.n_latent,
         n_hidden=sizes.projection_hidden,
         n_components=n_components,
-        n_domains=sum(sizes.n_batches.values()),
+        n_domains=len(sizes.n_batches),
         dropout=sizes.dropout,
     )

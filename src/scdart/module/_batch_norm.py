@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ._domains import split_by_domain
 from ._moments import weighted_moments
+from ._split import split_by_code
 
 # Settings of the published networks.
 BATCH_NORM_MOMENTUM = 0.01
@@ -77,9 +77,7 @@ class DomainBatchNorm(nn.Module):
         if not self.training:
             return self._scaled(x, self.running_mean[domain], self.running_var[domain])
         weights = x.new_ones(len(x)) if weights is None else weights
-        parts = [
-            self._scaled(own, *self._moments(own, code, w)) for code, own, w in split_by_domain(domain, x, weights)
-        ]
+        parts = [self._scaled(own, *self._moments(own, code, w)) for code, own, w in split_by_code(domain, x, weights)]
         if len(parts) == 1:
             return parts[0]
         # Domains come in the order of their codes: back to that of the cells.

@@ -43,7 +43,7 @@ class SCDARTModule(BaseModuleClass):
     n_blocks
         Number of diffusion times in the diffusion coordinates.
     n_rna_batches, n_atac_batches
-        Number of batches of either modality. A batch is a domain of its own.
+        Number of batches of either modality.
     n_latent
         Dimensions of the latent space.
     architecture
@@ -128,15 +128,12 @@ class SCDARTModule(BaseModuleClass):
         self.distance_loss = partial(chosen(distance_loss, DISTANCE_LOSSES, "distance_loss"), **distances)
         self.alignment_loss = chosen(alignment_loss, ALIGNMENT_LOSSES, "alignment_loss")
         self.weights = _weights(weights)
-        n_batches = {RNA: n_rna_batches, ATAC: n_atac_batches}
-        #: Code of the domain of each modality's first batch.
-        self.first_domain = {RNA: 0, ATAC: n_rna_batches}
         parts = make_parts(
             Sizes(
                 n_genes=n_genes,
                 n_peaks=n_peaks,
                 n_links=n_links,
-                n_batches=n_batches,
+                n_batches={RNA: n_rna_batches, ATAC: n_atac_batches},
                 n_latent=n_latent,
                 n_components=n_components,
                 n_accessibility_components=n_accessibility_components,
@@ -169,14 +166,15 @@ class SCDARTModule(BaseModuleClass):
         """Expression of RNA cells or pseudo-RNA of ATAC cells, as the projection reads it."""
         return cast("Encoder", self.encoders[role]).expression(tensors[BATCH_KEYS.COUNTS], tensors[BATCH_KEYS.BATCH])
 
-    def domain(self, tensors: dict[str, torch.Tensor], role: str) -> torch.Tensor:
-        """Code of each cell's domain: modality and batch."""
-        return tensors[BATCH_KEYS.BATCH] + self.first_domain[role]
+    def domain(self, x: torch.Tensor, role: str) -> torch.Tensor:
+        """Code of each cell's domain, which is the modality: encoders have taken out what sets its batches apart."""
+        return torch.full((len(x),), list(self.encoders).index(role), dtype=torch.long, device=x.device)
 
     @auto_move_data
     def embed(self, tensors: dict[str, torch.Tensor], role: str) -> torch.Tensor:
         """Latent coordinates of cells of one modality."""
-        return self.projection(self.expression(tensors, role), self.domain(tensors, role))
+        expression = self.expression(tensors, role)
+        return self.projection(expression, self.domain(expression, role))
 
     @auto_move_data
     def predict_expression(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -194,8 +192,8 @@ class SCDARTModule(BaseModuleClass):
             weights = weights.clamp(min=_MIN_WEIGHT)
         for role in self.encoders:
             if role in tensors:
-                outputs["x"][role] = self.expression(tensors[role], role)
-                outputs["z"][role] = self.projection(outputs["x"][role], self.domain(tensors[role], role), weights)
+                x = self.expression(tensors[role], role)
+                outputs["x"][role], outputs["z"][role] = x, self.projection(x, self.domain(x, role), weights)
         return outputs
 
     def _get_generative_input(self, tensors: dict[str, Any], inference_outputs: Any, **kwargs: Any) -> dict:

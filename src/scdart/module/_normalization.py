@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import nn
 
-from ._sparse import binarize, log_normalize, row_sums, scale_by_batch, tfidf, unit_rows
+from ._transforms import binarize, log_normalize, row_sums, scale_by_batch, tfidf, unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
