@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from ._constants import BATCH_FACTORS
@@ -13,6 +12,7 @@ from ._constants import BATCH_FACTORS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
     from anndata import AnnData
     from mudata import MuData
 
@@ -67,16 +67,20 @@ def batches_of(adata: AnnData, batch_key: str) -> Batches | None:
     """Get the batches of a modality's cells; ``None`` where it does not have the column, or has a single one."""
     if batch_key not in adata.obs:
         return None
-    labels = adata.obs[batch_key]
-    if isinstance(labels.dtype, pd.CategoricalDtype):
-        labels = labels.cat.remove_unused_categories()
-    labels = labels.astype(str).astype("category")
+    labels = batch_labels(adata, batch_key).astype("category")
     if len(labels.cat.categories) < 2:
         return None
     return Batches(tuple(labels.cat.categories), labels.cat.codes.to_numpy(dtype=np.int64))
 
 
-def check_batches(mdata: MuData, batch_key: str, mods: Mapping[str, str], *, min_cells: int) -> None:
+def batch_labels(adata: AnnData, batch_key: str) -> pd.Series:
+    """Name of each cell's batch, whatever its type."""
+    return adata.obs[batch_key].astype(str)
+
+
+def check_batches(
+    mdata: MuData, batch_key: str, mods: Mapping[str, str], *, min_cells: int, may_be_one: bool = False
+) -> None:
     """Raise unless a column says of every cell of the modalities that have it which of several batches it is of.
 
     Parameters
@@ -89,6 +93,8 @@ def check_batches(mdata: MuData, batch_key: str, mods: Mapping[str, str], *, min
         Names of the modalities by role.
     min_cells
         Least cells of a batch.
+    may_be_one
+        Whether a single batch will do.
 
     Raises
     ------
@@ -116,7 +122,7 @@ def check_batches(mdata: MuData, batch_key: str, mods: Mapping[str, str], *, min
                 f"{slot} has batches of few cells ({sizes.index[-1]!r}: {sizes.iloc[-1]}), and {min_cells} are needed "
                 "to tell their effects from noise: merge batches, or remove these cells."
             )
-    if not any(one.obs[batch_key].astype(str).nunique() > 1 for one in adata.values()):
+    if not may_be_one and not any(one.obs[batch_key].astype(str).nunique() > 1 for one in adata.values()):
         found = {mod: one.obs[batch_key].astype(str).unique().tolist() for mod, one in adata.items()}
         is_modality = len(found) == 2 and len({values[0] for values in found.values()}) == 2
         why = "the batches are the modalities, which are told apart anyway" if is_modality else "it has one value"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import scdart
-from scdart.pp._batch_factors import _from_pairs, _log_ratio, _mutual
+from scdart.pp._batch_estimation import _from_pairs, _log_ratio, _mutual
 
 
 def planted(batch_effect, seed=0, **options):
@@ -100,8 +100,13 @@ def test_several_batches_are_consistent():
     effect = np.exp(rng.normal(0, 0.5, size=(3, 50)))
     values = sp.csr_matrix(rng.poisson(30 * effect[codes]).astype(float))
     z = np.tile(np.linspace(0, 1, 80), 3)[:, None]
-    log_factors, matched = _from_pairs(z, codes, values, values.multiply(values).tocsr(), 10)
+    log_factors, matched = _from_pairs(z, codes, values, values.multiply(values).tocsr(), 10, np.zeros((0, 50)))
     np.testing.assert_allclose(log_factors.mean(axis=0), 0, atol=1e-10)
     expected = -(np.log(effect) - np.log(effect).mean(axis=0))
     assert np.abs(log_factors - expected).max() < 0.1
     np.testing.assert_array_equal(matched, 1)
+    # What is known of one stays, and the others follow.
+    held = expected[:1] + 1.0
+    log_factors, _ = _from_pairs(z, codes, values, values.multiply(values).tocsr(), 10, held)
+    np.testing.assert_array_equal(log_factors[:1], held)
+    assert np.abs(log_factors[1:] - expected[1:] - 1.0).max() < 0.15

@@ -72,7 +72,7 @@ def registered_batches(manager: AnnDataManager, role: str) -> np.ndarray:
         unknown = labels[codes < 0].astype(str).unique().tolist()
         raise ValueError(
             f"mdata.mod[{mod!r}].obs[{key!r}] holds batches that the model does not know: {unknown[:5]}. It was "
-            f"trained on {names}."
+            f"trained on {names}. To estimate what sets new batches apart, call model.add_batches(mdata) first."
         )
     return codes
 

@@ -33,6 +33,7 @@ from scdart.module import SCDARTModule
 from ._inference import InferenceMixin
 from ._initialization import initialize_from_data
 from ._links import LinksMixin
+from ._new_batches import NewBatchesMixin
 from ._presets import PRESETS
 from ._training_plan import SCDARTTrainingPlan
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
-class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin, BaseModelClass):
+class SCDART(InferenceMixin, LinksMixin, NewBatchesMixin, UnsupervisedTrainingMixin, ArchesMixin, BaseModelClass):
     """Joint latent space of unpaired scRNA-seq and scATAC-seq that keeps trajectories :cite:p:`Zhang2022`.
 
     A gene-activity network turns the accessibility of a cell into expression (pseudo-RNA), a projection network

@@ -18,7 +18,6 @@ from scdart.data import BATCH_KEYS
 
 from ._losses import expression_loss, group_anchor_loss, mmd, mmd_published, pair_anchor_loss
 from ._prior_penalty import prior_l1, prior_l2, prior_share
-from ._split import split_by_code
 from ._trajectory_losses import block_distances, diffusion_kl, diffusion_log, diffusion_mse
 
 if TYPE_CHECKING:
@@ -90,13 +89,8 @@ class LossTerm:
 
 
 def _trajectory(step: Step, role: str) -> torch.Tensor:
-    """Cells of one batch among themselves: distances across batches hold what still sets the batches apart."""
-    batch, coordinates = (step.tensors[role][key] for key in (BATCH_KEYS.BATCH, BATCH_KEYS.COORDINATES))
-    losses = [
-        step.module.distance_loss(z, block_distances(targets, step.module.n_blocks))
-        for _, z, targets in split_by_code(batch, step.z[role], coordinates)
-    ]
-    return torch.stack(losses).mean()
+    coordinates = step.tensors[role][BATCH_KEYS.COORDINATES]
+    return step.module.distance_loss(step.z[role], block_distances(coordinates, step.module.n_blocks))
 
 
 def _alignment(step: Step) -> torch.Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ._anchors import anchors, set_anchors
+from ._batch_estimation import estimate_factors as estimate_factors
+from ._batch_estimation import sample_of_batches as sample_of_batches
 from ._batch_factors import batch_factors
 from ._diffusion import diffusion_coordinates
 from ._gene_activity import gene_activity, set_gene_activity
