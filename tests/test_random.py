@@ -12,9 +12,6 @@ import scvi
 import scdart
 from scdart._random import seed_of
 
-#: Still to follow.
-EXCEPTIONS = {"scdart.model.SCDART.get_peak_gene_links"}
-
 
 def test_own_seed_then_that_of_scvi_tools_then_0():
     scvi.settings.seed = 5
@@ -42,7 +39,7 @@ def functions() -> dict[str, object]:
     return public | methods
 
 
-@pytest.mark.parametrize("name", [name for name in functions() if name not in EXCEPTIONS])
+@pytest.mark.parametrize("name", functions())
 def test_default_is_none(name):
     function = functions()[name]
     parameters = inspect.signature(function).parameters if callable(function) else {}

@@ -9,6 +9,7 @@ GENE_ACTIVITY: Final = "gene_activity"
 DIFFUSION_COORDINATES: Final = "diffusion_coordinates"
 X_DIFFUSION_COORDINATES: Final = "X_diffusion_coordinates"
 ANCHORS: Final = "anchors"
+BATCH_FACTORS: Final = "batch_factors"
 X_SCDART: Final = "X_scdart"
 
 #: The two roles a modality can play, whatever the user's MuData calls them.

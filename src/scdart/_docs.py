@@ -89,6 +89,10 @@ truth
     "correlation": """\
 method
     Pearson or Spearman correlation.""",
+    "batch_key": """\
+batch_key
+    Column of `obs` of both modalities, or of one, with the batch of each cell: what sets the batches of a modality
+    apart is taken out first, see :func:`scdart.pp.batch_factors`, which is called where it was not.""",
     "kmeans_seed": """\
 random_state
     Seed of the k-means initialisations; ``None`` takes ``scvi.settings.seed``, or 0 where there is none.""",

@@ -110,6 +110,9 @@ def integrate(
     groups_key: Annotated[
         str | None, typer.Option(help="Column of both modalities' obs that labels cells known to correspond.")
     ] = None,
+    batch_key: Annotated[
+        str | None, typer.Option(help="Column of obs, of both modalities or of one, with each cell's batch.")
+    ] = None,
     save_model: Annotated[Path | None, typer.Option(help="New folder to save the model to, as for a report.")] = None,
     label_key: Annotated[
         str | None, typer.Option(help="Column of both modalities' obs to score the result by; not used in training.")
@@ -139,6 +142,7 @@ def integrate(
             rna_mod=rna_mod,
             atac_mod=atac_mod,
             groups_key=groups_key,
+            batch_key=batch_key,
             random_state=seed,
             train_kwargs=progress_bar(),
             save_model=save_model,

@@ -12,7 +12,11 @@ def positions(model: SCDART, counts: np.ndarray) -> np.ndarray:
     """Positions of cells along the directions that gene activity reads."""
     module = model.module
     return (
-        module.gene_activity.directions(module.activity_encoder.normalization(torch.as_tensor(counts))).detach().numpy()
+        module.gene_activity.directions(
+            module.activity_encoder.normalization(torch.as_tensor(counts), torch.zeros(len(counts), dtype=torch.long))
+        )
+        .detach()
+        .numpy()
     )
 
 

@@ -87,7 +87,7 @@ def test_cells_without_counterpart_do_not_move_the_others(make_mdata):
     lone[:, 0] = 1000
 
     def latent(expression: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:
-        rna = {BATCH_KEYS.COUNTS: expression, BATCH_KEYS.DOMAIN: torch.zeros(len(expression), dtype=torch.long)}
+        rna = {BATCH_KEYS.COUNTS: expression, BATCH_KEYS.BATCH: torch.zeros(len(expression), dtype=torch.long)}
         tensors = {"rna": rna, BATCH_KEYS.PAIR_WEIGHT: confidence}
         return module.inference(tensors)["z"]["rna"][:100].detach()
 
@@ -230,7 +230,10 @@ def test_dense_counts_give_the_same_features(make_mdata):
     model = train(mdata)
     for role in ("rna", "atac"):
         counts = torch.as_tensor(mdata[role].X.toarray())
+        batch = torch.zeros(len(counts), dtype=torch.long)
         with torch.no_grad():
-            dense = model.module.expression({BATCH_KEYS.COUNTS: counts}, role)
-            sparse = model.module.expression({BATCH_KEYS.COUNTS: counts.to_sparse_csr()}, role)
+            dense, sparse = (
+                model.module.expression({BATCH_KEYS.COUNTS: x, BATCH_KEYS.BATCH: batch}, role)
+                for x in (counts, counts.to_sparse_csr())
+            )
         torch.testing.assert_close(dense, sparse, atol=1e-5, rtol=1e-4)

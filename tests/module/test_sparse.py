@@ -5,15 +5,8 @@ import pytest
 import torch
 from scipy import sparse
 
-from scdart.module._sparse import (
-    PriorLinear,
-    PriorLinks,
-    SparseLinear,
-    binarize,
-    log_normalize,
-    sparse_linear,
-    tfidf,
-)
+from scdart.module._sparse import PriorLinear, PriorLinks, SparseLinear, sparse_linear
+from scdart.module._transforms import binarize, log_normalize, scale_by_batch, tfidf
 
 torch.set_num_threads(1)
 
@@ -181,3 +174,10 @@ def test_normalisation_leaves_its_input_alone(counts: torch.Tensor) -> None:
     log_normalize(csr)
     tfidf(csr, torch.full((30,), 2.0))
     assert torch.equal(csr.values(), before)
+
+
+def test_values_are_scaled_by_the_batch_of_their_cell(counts: torch.Tensor) -> None:
+    factors, batch = torch.rand(3, counts.shape[1]), torch.arange(len(counts)) % 3
+    expected = counts * factors[batch]
+    torch.testing.assert_close(scale_by_batch(counts, factors, batch), expected)
+    torch.testing.assert_close(scale_by_batch(counts.to_sparse_csr(), factors, batch).to_dense(), expected)

@@ -1,26 +1,43 @@
 """Registration and loading of two modalities whose cells differ."""
 
 from ._constants import BATCH_KEYS, REGISTRY_KEYS
-from ._dataset import UnpairedDataset, sequential_loader
-from ._fields import AnchorsField, ConfidenceField, CountsField, DiffusionCoordinatesField, GroupsField, PriorField
-from ._modalities import MODALITIES, Modality, names_of_modalities
-from ._registered import (
-    registered_anchors,
-    registered_columns,
-    registered_confidence,
-    registered_modalities,
-    registered_n_cells,
-    registered_names,
+from ._dataset import UnpairedDataset
+from ._dataset import sequential_loader as sequential_loader
+from ._fields import (
+    AnchorsField,
+    BatchFactorsField,
+    BatchField,
+    ConfidenceField,
+    CountsField,
+    DiffusionCoordinatesField,
+    GroupsField,
+    PriorField,
 )
-from ._sampler import PairSampler, steps_per_epoch
+from ._modalities import MODALITIES, Modality
+from ._modalities import names_of_modalities as names_of_modalities
+from ._registered import registered_anchors as registered_anchors
+from ._registered import registered_batch_factors as registered_batch_factors
+from ._registered import registered_batches as registered_batches
+from ._registered import registered_columns as registered_columns
+from ._registered import registered_confidence as registered_confidence
+from ._registered import registered_modalities as registered_modalities
+from ._registered import registered_n_cells as registered_n_cells
+from ._registered import registered_names as registered_names
+from ._sampler import PairSampler
+from ._sampler import steps_per_epoch as steps_per_epoch
 from ._splitter import UnpairedDataSplitter
-from ._validation import check_groups, check_setup, checked_confidence
+from ._validation import check_groups as check_groups
+from ._validation import check_setup as check_setup
+from ._validation import checked_confidence as checked_confidence
 
+# Functions are for the subpackages that build on this one.
 __all__ = [
     "BATCH_KEYS",
     "MODALITIES",
     "REGISTRY_KEYS",
     "AnchorsField",
+    "BatchFactorsField",
+    "BatchField",
     "ConfidenceField",
     "CountsField",
     "DiffusionCoordinatesField",
@@ -30,16 +47,4 @@ __all__ = [
     "PriorField",
     "UnpairedDataSplitter",
     "UnpairedDataset",
-    "check_groups",
-    "check_setup",
-    "checked_confidence",
-    "names_of_modalities",
-    "registered_anchors",
-    "registered_columns",
-    "registered_confidence",
-    "registered_modalities",
-    "registered_n_cells",
-    "registered_names",
-    "sequential_loader",
-    "steps_per_epoch",
 ]

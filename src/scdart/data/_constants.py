@@ -19,8 +19,8 @@ class _BatchKeys(NamedTuple):
     """Names of the tensors of one modality within a minibatch."""
 
     COUNTS: str = "counts"
-    #: Code of each cell's domain: cells of one domain share statistics.
-    DOMAIN: str = "domain"
+    #: Code of each cell's batch among those of its modality.
+    BATCH: str = "batch"
     COORDINATES: str = "coordinates"
     GROUPS: str = "groups"
     #: Beside the modalities: how far row r of both modalities are trusted to be partners, zero for a random pair.

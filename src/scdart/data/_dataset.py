@@ -16,6 +16,7 @@ from scdart._constants import ATAC, RNA
 from ._constants import BATCH_KEYS
 from ._fields import GroupsField
 from ._modalities import MODALITIES
+from ._registered import registered_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 Minibatch: TypeAlias = dict[str, Any]
 #: Rows wanted of each modality (numbers within the modality), and the weights of the pairs.
 Request: TypeAlias = "Mapping[str, np.ndarray]"
-
-#: Code of the domain of each modality's cells.
-DOMAINS = {role: code for code, role in enumerate(MODALITIES)}
 
 with warnings.catch_warnings():
     # torch says once per process that this layout is in beta; nobody who trains a model needs to read that.
@@ -54,7 +52,7 @@ class UnpairedDataset(Dataset):
         for role in roles:
             modality = MODALITIES[role]
             counts = manager.get_from_registry(modality.counts)
-            slots = {BATCH_KEYS.COUNTS: counts, BATCH_KEYS.DOMAIN: np.full(counts.shape[0], DOMAINS[role])}
+            slots = {BATCH_KEYS.COUNTS: counts, BATCH_KEYS.BATCH: registered_batches(manager, role)}
             if targets:
                 slots[BATCH_KEYS.COORDINATES] = manager.get_from_registry(modality.coordinates)
                 if modality.groups in manager.data_registry:

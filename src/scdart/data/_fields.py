@@ -15,6 +15,8 @@ from scvi.data.fields import (
     MuDataVarmField,
 )
 
+from scdart._batches import batches_of
+
 if TYPE_CHECKING:
     from mudata import MuData
 
@@ -123,6 +125,33 @@ class ConfidenceField(_TopLevelField):
 
     def __init__(self, registry_key: str, attr_key: str | None, mod_key: str) -> None:
         super().__init__(registry_key, "obsm", attr_key, mod_key)
+
+
+class BatchField(_TopLevelField):
+    """Batch of each cell of one modality, read from ``obs`` without writing codes into it."""
+
+    NAMES = "batches"
+
+    def __init__(self, registry_key: str, attr_key: str | None, mod_key: str) -> None:
+        super().__init__(registry_key, "obs", attr_key, mod_key)
+
+    def register_field(self, mdata: MuData) -> dict:
+        """Register the names of the batches."""
+        super().register_field(mdata)
+        batches = batches_of(mdata.mod[self.mod_key], str(self.attr_key))
+        assert batches is not None
+        return {self.NAMES: np.array(batches.names)}
+
+    def get_summary_stats(self, state_registry: dict) -> dict:
+        """Return the number of batches."""
+        return {f"n_{self.registry_key}": len(state_registry.get(self.NAMES, [None]))}
+
+
+class BatchFactorsField(_TopLevelField):
+    """Factors of the batches of one modality in ``varm``, features x batches."""
+
+    def __init__(self, registry_key: str, attr_key: str | None, mod_key: str) -> None:
+        super().__init__(registry_key, "varm", attr_key, mod_key)
 
 
 class GroupsField(_TopLevelField):

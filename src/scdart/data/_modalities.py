@@ -22,7 +22,7 @@ class Modality:
     argument
         Argument of :meth:`scdart.model.SCDART.setup_mudata` with the layer of its counts, which is its key in
         ``modalities`` too.
-    counts, coordinates, groups, confidence
+    counts, coordinates, groups, confidence, batch, batch_factors
         Keys under which the data manager registers its slots.
     """
 
@@ -32,6 +32,8 @@ class Modality:
     coordinates: str
     groups: str
     confidence: str
+    batch: str
+    batch_factors: str
 
     @property
     def n_features(self) -> str:
@@ -40,10 +42,12 @@ class Modality:
         return "n_vars" if self.counts == "X" else f"n_{self.counts}"
 
 
+_SLOTS = ("diffusion", "groups", "confidence", "batch", "batch_factors")
+
 #: The modalities by role. The order is that of the domains.
 MODALITIES: Final[dict[str, Modality]] = {
-    RNA: Modality(RNA, "rna_layer", "X", "rna_diffusion", "rna_groups", "rna_confidence"),
-    ATAC: Modality(ATAC, "atac_layer", "atac", "atac_diffusion", "atac_groups", "atac_confidence"),
+    role: Modality(role, f"{role}_layer", counts, *(f"{role}_{slot}" for slot in _SLOTS))
+    for role, counts in ((RNA, "X"), (ATAC, "atac"))
 }
 
 

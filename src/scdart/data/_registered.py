@@ -11,6 +11,7 @@ from scipy import sparse
 from scdart._mudata import positions
 
 from ._constants import REGISTRY_KEYS
+from ._fields import BatchField
 from ._modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -44,6 +45,44 @@ def registered_columns(registry: Mapping, role: str, names: Sequence[str] | None
         what = {"rna": "genes", "atac": "peaks"}[role]
         raise KeyError(f"{what} not in the model: {unknown[:5]}{'...' if len(unknown) > 5 else ''}.")
     return known.get_indexer(pd.Index(names))
+
+
+def registered_batches(manager: AnnDataManager, role: str) -> np.ndarray:
+    """Code of each cell's batch among the registered batches of its modality; zero where there is one batch.
+
+    Raises
+    ------
+    ValueError
+        A cell is of no batch that is registered.
+    """
+    modality = MODALITIES[role]
+    if modality.batch not in manager.data_registry:
+        return np.zeros(registered_n_cells(manager)[role], dtype=np.int64)
+    names = np.asarray(manager.get_state_registry(modality.batch)[BatchField.NAMES]).tolist()
+    key, mod = (getattr(manager.data_registry[modality.batch], part) for part in ("attr_key", "mod_key"))
+    adata = manager.adata.mod[mod]
+    if key not in adata.obs:
+        raise ValueError(
+            f"mdata.mod[{mod!r}].obs has no column {key!r}, and the model tells batches apart: give every cell one of "
+            f"{names}."
+        )
+    labels = adata.obs[key]
+    codes = pd.Categorical(labels.astype(str).where(labels.notna()), categories=names).codes.astype(np.int64)
+    if (codes < 0).any():
+        unknown = labels[codes < 0].astype(str).unique().tolist()
+        raise ValueError(
+            f"mdata.mod[{mod!r}].obs[{key!r}] holds batches that the model does not know: {unknown[:5]}. It was "
+            f"trained on {names}. To estimate what sets new batches apart, call model.add_batches(mdata) first."
+        )
+    return codes
+
+
+def registered_batch_factors(manager: AnnDataManager, role: str) -> np.ndarray | None:
+    """Factors of the batches of a modality, of shape (n_features, n_batches); ``None`` where there is one batch."""
+    key = MODALITIES[role].batch_factors
+    if key not in manager.data_registry:
+        return None
+    return np.asarray(manager.get_from_registry(key), dtype=np.float32)
 
 
 def registered_anchors(manager: AnnDataManager) -> sparse.csr_matrix | None:

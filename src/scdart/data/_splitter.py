@@ -15,12 +15,10 @@ from scdart._mudata import modality_rows
 from ._dataset import UnpairedDataset
 from ._registered import registered_anchors, registered_confidence, registered_modalities
 from ._sampler import PairSampler
+from ._validation import MIN_CELLS
 
 if TYPE_CHECKING:
     from scvi.data import AnnDataManager
-
-#: Batch statistics and pairwise losses need more than one cell.
-MIN_CELLS = 3
 
 
 class UnpairedDataSplitter(LightningDataModule):

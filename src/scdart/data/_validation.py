@@ -11,6 +11,7 @@ from scipy import sparse
 from scvi import settings
 
 from scdart._anchor_slots import are_as_written, confidence_slot
+from scdart._batches import check_batches, stored_effects
 from scdart._checks import checked_prior, counts_slot, on_disk, stored_counts
 from scdart._constants import ANCHORS, ATAC, RNA
 from scdart._mudata import modality_rows
@@ -20,6 +21,9 @@ from ._modalities import MODALITIES
 if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
+
+#: Batch statistics and pairwise losses need more than one cell.
+MIN_CELLS = 3
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,7 @@ def check_setup(
     diffusion_key: str,
     anchors_key: str | None,
     groups_key: str | None,
+    batch_key: str | None,
 ) -> None:
     """Check everything that the model reads, before anything is written or registered.
 
@@ -53,6 +58,12 @@ def check_setup(
         )
     if groups_key is not None:
         check_groups(mdata, groups_key, mods)
+    if batch_key is not None:
+        check_batches(mdata, batch_key, mods, min_cells=MIN_CELLS)
+        for mod in mods.values():
+            stored_effects(mdata, mod, batch_key)
+    for role, mod in mods.items():
+        check_made_for_batches(adata[role], mod, diffusion_key, batch_key)
     shared = int(np.logical_and(*(modality_rows(mdata, name) >= 0 for name in mods.values())).sum())
     if shared:
         logger.info(
@@ -104,6 +115,17 @@ def check_coordinates(adata: AnnData, key: str, modality: str) -> None:
         )
     if not np.isfinite(adata.obsm[key]).all():
         raise ValueError(f"mdata[{modality!r}].obsm[{key!r}] holds NaN or infinite values: make it anew.")
+
+
+def check_made_for_batches(adata: AnnData, mod: str, diffusion_key: str, batch_key: str | None) -> None:
+    """Check that coordinates were made knowing the batches that the model is to know."""
+    made_with = adata.uns[diffusion_key.removeprefix("X_")].get("batch_key")
+    if made_with == batch_key or "use_rep" in adata.uns[diffusion_key.removeprefix("X_")]:
+        return
+    raise ValueError(
+        f"mdata.mod[{mod!r}].obsm[{diffusion_key!r}] was made with batch_key={made_with!r}, not {batch_key!r}: run "
+        f"scdart.pp.diffusion_coordinates(mdata, batch_key={batch_key!r}) again."
+    )
 
 
 def check_groups(mdata: MuData, key: str, mods: dict[str, str]) -> None:

@@ -20,7 +20,14 @@ from sklearn.preprocessing import normalize
 from scdart._constants import ATAC, RNA
 from scdart._progress import parts
 from scdart._ridge import fit_ridge, ridge_penalty
-from scdart.data import BATCH_KEYS, REGISTRY_KEYS, registered_anchors, registered_n_cells, sequential_loader
+from scdart.data import (
+    BATCH_KEYS,
+    REGISTRY_KEYS,
+    registered_anchors,
+    registered_batch_factors,
+    registered_n_cells,
+    sequential_loader,
+)
 from scdart.module import GeneActivityNetwork, LogLibraryNormalization
 
 if TYPE_CHECKING:
@@ -61,6 +68,8 @@ def initialize_from_data(module: SCDARTModule, manager: AnnDataManager, *, ancho
     with parts("Start of the networks", len(module.encoders) + starts_linear) as begin:
         for role, encoder in ((RNA, module.expression_encoder), (ATAC, module.activity_encoder)):
             begin(f"statistics of {_CONTENTS[role]}")
+            if (factors := registered_batch_factors(manager, role)) is not None:
+                encoder.normalization.set_batch_factors(torch.as_tensor(factors.T))
             encoder.initialize(partial(_chunks, manager, role))
         if starts_linear:
             begin("linear maps")
@@ -76,7 +85,7 @@ def _start_linear(module: SCDARTModule, manager: AnnDataManager, anchors: sparse
     n_components = projection.components.out_features
     rng = np.random.default_rng(settings.seed)
     sample = _sample(manager, RNA, rng)
-    expression = _csr(manager, RNA, sample, lambda counts: log_expression(counts).to_sparse_csr())
+    expression = _csr(manager, RNA, sample, lambda *chunk: log_expression(*chunk).to_sparse_csr())
     # Few cells or genes have fewer components; the others stay zero.
     n_found = min(n_components, *(size - 1 for size in expression.shape))
     pca = PCA(n_found, svd_solver="arpack", random_state=int(rng.integers(2**31)))
@@ -89,7 +98,7 @@ def _start_linear(module: SCDARTModule, manager: AnnDataManager, anchors: sparse
 
     n_own = atac.network.directions.weight.shape[1] - n_components
     own, own_offset = _accessibility_components(manager, atac.normalization, n_own, rng)
-    positions = [rna.expression(counts) @ components.t() / spread for counts in _chunks(manager, RNA)]
+    positions = [rna.expression(*chunk) @ components.t() / spread for chunk in _chunks(manager, RNA)]
     matched = normalize(anchors.T, norm="l1") @ torch.cat(positions).numpy()
     # Cells that RNA lacks have anchors of little confidence, and must not bend the directions of the others.
     confidence = np.asarray(anchors.sum(axis=0)).ravel()
@@ -106,7 +115,7 @@ def _start_linear(module: SCDARTModule, manager: AnnDataManager, anchors: sparse
 
 def _accessibility_components(
     manager: AnnDataManager,
-    normalization: Callable[[torch.Tensor], torch.Tensor],
+    normalization: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     n_components: int,
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,10 +130,12 @@ def _accessibility_components(
     return directions, offset
 
 
-def _chunks(manager: AnnDataManager, role: str, rows: np.ndarray | None = None) -> Iterator[torch.Tensor]:
+def _chunks(
+    manager: AnnDataManager, role: str, rows: np.ndarray | None = None
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     rows = np.arange(registered_n_cells(manager)[role]) if rows is None else rows
     for batch in sequential_loader(manager, role, rows, batch_size=_CHUNK):
-        yield batch[role][BATCH_KEYS.COUNTS]
+        yield batch[role][BATCH_KEYS.COUNTS], batch[role][BATCH_KEYS.BATCH]
 
 
 def _sample(manager: AnnDataManager, role: str, rng: np.random.Generator) -> np.ndarray:
@@ -132,12 +143,15 @@ def _sample(manager: AnnDataManager, role: str, rng: np.random.Generator) -> np.
 
 
 def _csr(
-    manager: AnnDataManager, role: str, rows: np.ndarray, transform: Callable[[torch.Tensor], torch.Tensor]
+    manager: AnnDataManager,
+    role: str,
+    rows: np.ndarray,
+    transform: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> sparse.csr_matrix:
     """Transform cells and put them into one matrix for SciPy."""
     chunks = []
-    for counts in _chunks(manager, role, rows):
-        x = transform(counts)
+    for chunk in _chunks(manager, role, rows):
+        x = transform(*chunk)
         x = x if x.layout is torch.sparse_csr else x.to_sparse_csr()
         arrays = (x.values().numpy(), x.col_indices().numpy(), x.crow_indices().numpy())
         chunks.append(sparse.csr_matrix(arrays, shape=tuple(x.shape)))

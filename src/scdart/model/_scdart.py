@@ -9,12 +9,15 @@ from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
 from scvi.model.base import ArchesMixin, BaseModelClass, UnsupervisedTrainingMixin
 
 from scdart import pp
+from scdart._batches import batches_of
 from scdart._checks import checked_once, chosen
-from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
+from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
 from scdart.data import (
     MODALITIES,
     REGISTRY_KEYS,
     AnchorsField,
+    BatchFactorsField,
+    BatchField,
     ConfidenceField,
     CountsField,
     DiffusionCoordinatesField,
@@ -30,6 +33,7 @@ from scdart.module import SCDARTModule
 from ._inference import InferenceMixin
 from ._initialization import initialize_from_data
 from ._links import LinksMixin
+from ._new_batches import NewBatchesMixin
 from ._presets import PRESETS
 from ._training_plan import SCDARTTrainingPlan
 
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
-class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin, BaseModelClass):
+class SCDART(InferenceMixin, LinksMixin, NewBatchesMixin, UnsupervisedTrainingMixin, ArchesMixin, BaseModelClass):
     """Joint latent space of unpaired scRNA-seq and scATAC-seq that keeps trajectories :cite:p:`Zhang2022`.
 
     A gene-activity network turns the accessibility of a cell into expression (pseudo-RNA), a projection network
@@ -93,6 +97,8 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
             n_genes=n_genes,
             n_peaks=n_peaks,
             n_links=stats[PriorField.N_LINKS],
+            n_rna_batches=stats.get(f"n_{MODALITIES[RNA].batch}", 1),
+            n_atac_batches=stats.get(f"n_{MODALITIES[ATAC].batch}", 1),
             n_blocks=stats[f"{MODALITIES[RNA].coordinates}_{DiffusionCoordinatesField.N_BLOCKS}"],
             **options,
         )
@@ -121,6 +127,7 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
         diffusion_key: str = X_DIFFUSION_COORDINATES,
         anchors_key: str | None = ANCHORS,
         groups_key: str | None = None,
+        batch_key: str | None = None,
         modalities: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -145,6 +152,10 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
         groups_key
             Column of both modalities' ``obs`` with labels of cells known to correspond, such as root cells
             (scDART-anchor); cells without label are missing values. ``None`` trains without group anchors.
+        batch_key
+            Column of ``obs`` of both modalities, or of one, with the batch of each cell (donor, lane, laboratory). What
+            sets the batches of a modality apart, as :func:`scdart.pp.batch_factors` has found it, is taken out of all
+            that the model reads and returns. ``None`` knows no batches.
         modalities
             Names of the modalities, by argument: ``{"rna_layer": "rna", "atac_layer": "atac"}`` if not given.
         **kwargs
@@ -164,7 +175,7 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
         layers = {RNA: rna_layer, ATAC: atac_layer}
         if kwargs.get("source_registry") is None:
             with checked_once():
-                check_setup(mdata, mods, layers, prior_key, diffusion_key, anchors_key, groups_key)
+                check_setup(mdata, mods, layers, prior_key, diffusion_key, anchors_key, groups_key, batch_key)
                 if anchors_key is not None and anchors_key not in mdata.obsp:
                     pp.anchors(
                         mdata,
@@ -174,8 +185,10 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
                         atac_mod=mods[ATAC],
                         rna_layer=rna_layer,
                         atac_layer=atac_layer,
+                        batch_key=batch_key,
                     )
         confidence = checked_confidence(mdata, anchors_key, mods)
+        batches = _batch_columns(mdata, batch_key, mods, kwargs.get("source_registry"))
         fields = [
             PriorField(REGISTRY_KEYS.GENE_ACTIVITY, prior_key, mod_key=mods[ATAC], correct_data_format=False),
             AnchorsField(REGISTRY_KEYS.ANCHORS, anchors_key),
@@ -187,6 +200,8 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
                 DiffusionCoordinatesField(modality.coordinates, diffusion_key, **here),
                 ConfidenceField(modality.confidence, confidence, mods[role]),
                 GroupsField(modality.groups, groups_key, mods[role]),
+                BatchField(modality.batch, batches[role], mods[role]),
+                BatchFactorsField(modality.batch_factors, batches[role] and BATCH_FACTORS, mods[role]),
             ]
         manager = AnnDataManager(
             fields=fields,
@@ -296,3 +311,16 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
         plain = (bool, int, float, str, dict)
         kept = {key: value for key, value in options.items() if isinstance(value, plain) and value != {}}
         self.train_settings_ = [*getattr(self, "train_settings_", []), {"seed": settings.seed, **kept}]
+
+
+def _batch_columns(
+    mdata: MuData, batch_key: str | None, mods: dict[str, str], source: dict | None
+) -> dict[str, str | None]:
+    """Get the column with batches for each modality that has several: in these data, or in those of a saved model."""
+
+    def has_several(role: str, mod: str) -> bool:
+        if source is not None:
+            return bool(source["field_registries"].get(MODALITIES[role].batch, {}).get("state_registry"))
+        return batch_key is not None and batches_of(mdata.mod[mod], batch_key) is not None
+
+    return {role: batch_key if has_several(role, mod) else None for role, mod in mods.items()}

@@ -15,9 +15,10 @@ from ._normalization import (
     TfidfNormalization,
 )
 from ._prior_penalty import off_prior_mass, prior_l1, prior_l2, prior_share
-from ._sparse import PriorLinear, PriorLinks, SparseLinear, log_normalize, sparse_linear, tfidf
+from ._sparse import PriorLinear, PriorLinks, SparseLinear, sparse_linear
 from ._terms import LOSS_TERMS, LossTerm, Step
 from ._trajectory_losses import block_distances, diffusion_kl, diffusion_log, diffusion_mse
+from ._transforms import log_normalize, tfidf
 
 __all__ = [
     "ARCHITECTURES",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from scdart._constants import ATAC, RNA
+
 from ._components import GeneActivityNetwork, ProjectionNetwork, PublishedGeneActivityNetwork
 from ._encoders import ActivityEncoder, ExpressionEncoder
 from ._normalization import (
@@ -15,7 +17,7 @@ from ._normalization import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import torch
 
@@ -27,7 +29,7 @@ class Sizes:
     n_genes: int
     n_peaks: int
     n_links: int
-    n_domains: int
+    n_batches: Mapping[str, int]
     n_latent: int
     n_components: int
     n_accessibility_components: int
@@ -65,8 +67,8 @@ def linear_start(sizes: Sizes) -> Parts:
         dropout=sizes.dropout,
     )
     return Parts(
-        ExpressionEncoder(LogLibraryNormalization(sizes.n_genes)),
-        _activity(sizes, TfidfNormalization(sizes.n_peaks), network),
+        ExpressionEncoder(LogLibraryNormalization(sizes.n_genes, sizes.n_batches[RNA])),
+        _activity(sizes, TfidfNormalization(sizes.n_peaks, sizes.n_batches[ATAC]), network),
         _projection(sizes, n_components=sizes.n_components),
     )
 
@@ -75,8 +77,8 @@ def published(sizes: Sizes) -> Parts:
     """Log-counts, open peaks, and the networks of the paper."""
     network = PublishedGeneActivityNetwork(sizes.n_peaks, sizes.n_genes, sizes.n_links, n_hidden=sizes.activity_hidden)
     return Parts(
-        ExpressionEncoder(PublishedLogNormalization()),
-        _activity(sizes, BinaryNormalization(), network),
+        ExpressionEncoder(PublishedLogNormalization(sizes.n_genes, sizes.n_batches[RNA])),
+        _activity(sizes, BinaryNormalization(sizes.n_peaks, sizes.n_batches[ATAC]), network),
         _projection(sizes, n_components=None),
     )
 
@@ -99,6 +101,6 @@ def _projection(sizes: Sizes, n_components: int | None) -> ProjectionNetwork:
         sizes.n_latent,
         n_hidden=sizes.projection_hidden,
         n_components=n_components,
-        n_domains=sizes.n_domains,
+        n_domains=len(sizes.n_batches),
         dropout=sizes.dropout,
     )

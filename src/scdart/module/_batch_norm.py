@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
-from ._domains import split_by_domain
 from ._moments import weighted_moments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Settings of the published networks.
 BATCH_NORM_MOMENTUM = 0.01
@@ -77,9 +81,7 @@ class DomainBatchNorm(nn.Module):
         if not self.training:
             return self._scaled(x, self.running_mean[domain], self.running_var[domain])
         weights = x.new_ones(len(x)) if weights is None else weights
-        parts = [
-            self._scaled(own, *self._moments(own, code, w)) for code, own, w in split_by_domain(domain, x, weights)
-        ]
+        parts = [self._scaled(own, *self._moments(own, code, w)) for code, own, w in _by_domain(domain, x, weights)]
         if len(parts) == 1:
             return parts[0]
         # Domains come in the order of their codes: back to that of the cells.
@@ -102,3 +104,23 @@ class DomainBatchNorm(nn.Module):
             self.running_mean[code].lerp_(mean, BATCH_NORM_MOMENTUM)
             self.running_var[code].lerp_(variance * n_effective / (n_effective - 1), BATCH_NORM_MOMENTUM)
         return mean, variance
+
+
+def _by_domain(domain: torch.Tensor, *tensors: torch.Tensor) -> Iterator[tuple]:
+    """Go through the domains of some cells.
+
+    Parameters
+    ----------
+    domain
+        Code of each cell's domain, of shape (n_cells,).
+    *tensors
+        Tensors with a row for each cell.
+
+    Yields
+    ------
+    The code of a domain that has cells, and its rows of every tensor: the tensors themselves, not copies, where all
+    cells are of one domain.
+    """
+    present = domain.unique().tolist()
+    for code in present:
+        yield code, *(tensors if len(present) == 1 else (tensor[domain == code] for tensor in tensors))

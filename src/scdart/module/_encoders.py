@@ -10,12 +10,12 @@ from torch import nn
 from ._prior_penalty import sample_peaks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from scipy import sparse
 
     from ._components import GeneActivityNetwork, PublishedGeneActivityNetwork
-    from ._normalization import ExpressionNormalization, Normalization
+    from ._normalization import Chunks, ExpressionNormalization, Normalization
 
 
 class Encoder(nn.Module):
@@ -25,11 +25,13 @@ class Encoder(nn.Module):
     reference's genes.
     """
 
-    def expression(self, counts: torch.Tensor) -> torch.Tensor:
-        """Expression of cells as the projection reads it, of shape (n_cells, n_genes)."""
+    normalization: Normalization
+
+    def expression(self, counts: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+        """Expression of cells of some batches as the projection reads it, of shape (n_cells, n_genes)."""
         raise NotImplementedError
 
-    def initialize(self, chunks: Callable[[], Iterator[torch.Tensor]]) -> None:
+    def initialize(self, chunks: Chunks) -> None:
         """Take from the training data what is known before training; ``chunks`` reads the counts, for each pass."""
 
     def penalty(self) -> torch.Tensor | None:
@@ -46,15 +48,17 @@ class ExpressionEncoder(Encoder):
         Normalisation of the counts.
     """
 
+    normalization: ExpressionNormalization
+
     def __init__(self, normalization: ExpressionNormalization) -> None:
         super().__init__()
         self.normalization = normalization
 
-    def expression(self, counts: torch.Tensor) -> torch.Tensor:
+    def expression(self, counts: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
         """Normalised expression of shape (n_cells, n_genes)."""
-        return self.normalization(counts)
+        return self.normalization(counts, batch)
 
-    def initialize(self, chunks: Callable[[], Iterator[torch.Tensor]]) -> None:
+    def initialize(self, chunks: Chunks) -> None:
         """Take the statistics of the normalisation."""
         self.normalization.fit(chunks)
 
@@ -86,18 +90,18 @@ class ActivityEncoder(Encoder):
         self.normalization, self.network = normalization, network
         self._prior_penalty, self._peak_block = prior_penalty, peak_block
 
-    def expression(self, counts: torch.Tensor) -> torch.Tensor:
+    def expression(self, counts: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
         """Predicted expression ("pseudo-RNA") of shape (n_cells, n_genes)."""
-        return self.network(self.normalization(counts))
+        return self.network(self.normalization(counts, batch))
 
     def set_prior(self, prior: sparse.csr_matrix) -> None:
         """Take over the links of the prior, peaks x genes."""
         self.network.set_prior(prior)
 
-    def initialize(self, chunks: Callable[[], Iterator[torch.Tensor]]) -> None:
+    def initialize(self, chunks: Chunks) -> None:
         """Take the statistics of the normalisation, and start the network."""
         self.normalization.fit(chunks)
-        self.network.start(lambda: map(self.normalization, chunks()))
+        self.network.start(lambda: (self.normalization(*chunk) for chunk in chunks()))
 
     def penalty(self) -> torch.Tensor:
         """Prior penalty of the network, estimated on a random block of peaks."""

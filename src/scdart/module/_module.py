@@ -42,6 +42,8 @@ class SCDARTModule(BaseModuleClass):
         Sizes of the data and number of links of the prior.
     n_blocks
         Number of diffusion times in the diffusion coordinates.
+    n_rna_batches, n_atac_batches
+        Number of batches of either modality.
     n_latent
         Dimensions of the latent space.
     architecture
@@ -95,6 +97,8 @@ class SCDARTModule(BaseModuleClass):
         n_links: int,
         n_blocks: int,
         *,
+        n_rna_batches: int = 1,
+        n_atac_batches: int = 1,
         n_latent: int = 9,
         architecture: Literal["linear-start", "published"] = "linear-start",
         n_components: int = 30,
@@ -129,7 +133,7 @@ class SCDARTModule(BaseModuleClass):
                 n_genes=n_genes,
                 n_peaks=n_peaks,
                 n_links=n_links,
-                n_domains=len((RNA, ATAC)),
+                n_batches={RNA: n_rna_batches, ATAC: n_atac_batches},
                 n_latent=n_latent,
                 n_components=n_components,
                 n_accessibility_components=n_accessibility_components,
@@ -160,12 +164,17 @@ class SCDARTModule(BaseModuleClass):
 
     def expression(self, tensors: dict[str, torch.Tensor], role: str) -> torch.Tensor:
         """Expression of RNA cells or pseudo-RNA of ATAC cells, as the projection reads it."""
-        return cast("Encoder", self.encoders[role]).expression(tensors[BATCH_KEYS.COUNTS])
+        return cast("Encoder", self.encoders[role]).expression(tensors[BATCH_KEYS.COUNTS], tensors[BATCH_KEYS.BATCH])
+
+    def domain(self, x: torch.Tensor, role: str) -> torch.Tensor:
+        """Code of each cell's domain, which is the modality: encoders have taken out what sets its batches apart."""
+        return torch.full((len(x),), list(self.encoders).index(role), dtype=torch.long, device=x.device)
 
     @auto_move_data
     def embed(self, tensors: dict[str, torch.Tensor], role: str) -> torch.Tensor:
         """Latent coordinates of cells of one modality."""
-        return self.projection(self.expression(tensors, role), tensors[BATCH_KEYS.DOMAIN])
+        expression = self.expression(tensors, role)
+        return self.projection(expression, self.domain(expression, role))
 
     @auto_move_data
     def predict_expression(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -183,8 +192,8 @@ class SCDARTModule(BaseModuleClass):
             weights = weights.clamp(min=_MIN_WEIGHT)
         for role in self.encoders:
             if role in tensors:
-                outputs["x"][role] = self.expression(tensors[role], role)
-                outputs["z"][role] = self.projection(outputs["x"][role], tensors[role][BATCH_KEYS.DOMAIN], weights)
+                x = self.expression(tensors[role], role)
+                outputs["x"][role], outputs["z"][role] = x, self.projection(x, self.domain(x, role), weights)
         return outputs
 
     def _get_generative_input(self, tensors: dict[str, Any], inference_outputs: Any, **kwargs: Any) -> dict:

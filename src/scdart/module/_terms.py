@@ -16,7 +16,6 @@ import torch
 from scdart._constants import ATAC, RNA
 from scdart.data import BATCH_KEYS
 
-from ._domains import split_by_domain
 from ._losses import expression_loss, group_anchor_loss, mmd, mmd_published, pair_anchor_loss
 from ._prior_penalty import prior_l1, prior_l2, prior_share
 from ._trajectory_losses import block_distances, diffusion_kl, diffusion_log, diffusion_mse
@@ -90,18 +89,12 @@ class LossTerm:
 
 
 def _trajectory(step: Step, role: str) -> torch.Tensor:
-    """Cells of one domain among themselves: distances across domains hold what sets the domains apart."""
-    domain, coordinates = (step.tensors[role][key] for key in (BATCH_KEYS.DOMAIN, BATCH_KEYS.COORDINATES))
-    losses = [
-        step.module.distance_loss(z, block_distances(targets, step.module.n_blocks))
-        for _, z, targets in split_by_domain(domain, step.z[role], coordinates)
-    ]
-    return torch.stack(losses).mean()
+    coordinates = step.tensors[role][BATCH_KEYS.COORDINATES]
+    return step.module.distance_loss(step.z[role], block_distances(coordinates, step.module.n_blocks))
 
 
 def _alignment(step: Step) -> torch.Tensor:
-    clouds = [z for role in step.z for _, z in split_by_domain(step.tensors[role][BATCH_KEYS.DOMAIN], step.z[role])]
-    return torch.stack([step.module.alignment_loss(*two) for two in combinations(clouds, 2)]).mean()
+    return torch.stack([step.module.alignment_loss(*two) for two in combinations(step.z.values(), 2)]).mean()
 
 
 def _prior(step: Step) -> torch.Tensor:

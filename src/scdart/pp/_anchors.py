@@ -11,13 +11,16 @@ import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
 from scdart._anchor_slots import Anchors, write_anchors
+from scdart._batches import stored_effects
 from scdart._checks import check_modalities, check_writable, checked_prior
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
+from scdart._docs import fill_in_docs
 from scdart._random import seed_of
 
 from ._anchor_settings import AnchorSettings
+from ._batch_factors import ensure_factors
 from ._correspondence import Evidence
-from ._features import log_normalize, modality_counts, tfidf
+from ._features import accessibility, expression, modality_counts
 from ._inferred_anchors import infer_anchors
 from ._known_pairs import known_pairs
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from ._known_pairs import Pairs
 
 
+@fill_in_docs
 def anchors(
     mdata: MuData,
     *,
@@ -44,6 +48,7 @@ def anchors(
     atac_mod: str = ATAC,
     rna_layer: str | None = None,
     atac_layer: str | None = None,
+    batch_key: str | None = None,
     random_state: int | None = None,
     key_added: str = ANCHORS,
     copy: bool = False,
@@ -86,6 +91,7 @@ def anchors(
         Layer with the RNA counts; `X` by default.
     atac_layer
         Layer with the ATAC counts; `X` by default.
+    %(batch_key)s
     random_state
         Seed; `None` takes `scvi.settings.seed`, or 0 where there is none.
     key_added
@@ -147,12 +153,17 @@ def anchors(
     _check_options(pairs, inferred, n_components, n_neighbors, refine)
     known = None if pairs is None else known_pairs(pairs, rna, atac)
     settings = AnchorSettings(n_components, n_neighbors, refine, seed_of(random_state))
+    target = mdata.copy() if copy else mdata
     if inferred:
         rna_counts = modality_counts(mdata, rna_mod, rna_layer)
         atac_counts = modality_counts(mdata, atac_mod, atac_layer)
         prior = checked_prior(rna, atac, prior_key, rna_mod, atac_mod)
         _check_overlap(rna_counts, atac_counts, prior, mods)
-        found = infer_anchors(Evidence(log_normalize(rna_counts), tfidf(atac_counts), prior, known), settings)
+        if batch_key is not None:
+            ensure_factors(target, batch_key, rna_mod, atac_mod, rna_layer, atac_layer, settings.random_state)
+        effects = {mod: stored_effects(target, mod, batch_key) for mod in mods.values()}
+        seen = expression(rna_counts, effects[rna_mod]), accessibility(atac_counts, effects[atac_mod])
+        found = infer_anchors(Evidence(*seen, prior, known), settings)
     else:
         assert known is not None
         confidence = {RNA: known.getnnz(axis=1) > 0, ATAC: known.getnnz(axis=0) > 0}
@@ -163,7 +174,8 @@ def anchors(
         "n_pairs": 0 if known is None else known.nnz,
         "params": {"inferred": inferred, "prior_key": prior_key, **asdict(settings)},
     }
-    target = mdata.copy() if copy else mdata
+    if batch_key is not None:
+        described["params"]["batch_key"] = batch_key
     write_anchors(target, found._replace(described=described), key_added, mods)
     return target if copy else None
 

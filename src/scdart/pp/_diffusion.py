@@ -14,13 +14,15 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
+from scdart._batches import stored_effects
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
 from scdart._docs import fill_in_docs
 from scdart._progress import parts
 from scdart._random import seed_of
 
-from ._features import log_normalize, lsi, modality_counts, pca, tfidf
+from ._batch_factors import ensure_factors
+from ._features import accessibility, expression, lsi, modality_counts, pca
 from ._kernel import alpha_decay_kernel
 from ._principal import principal_coordinates
 
@@ -61,6 +63,7 @@ def diffusion_coordinates(
     rna_layer: str | None = None,
     atac_layer: str | None = None,
     use_rep: Mapping[str, str] | None = None,
+    batch_key: str | None = None,
     key_added: str = DIFFUSION_COORDINATES,
     random_state: int | None = None,
     copy: bool = False,
@@ -103,6 +106,7 @@ def diffusion_coordinates(
     use_rep
         Components to use instead of those from counts: names of slots in `obsm` by modality, such as
         `{"rna": "X_pca"}`.
+    %(batch_key)s
     %(key_added)s
     random_state
         Seed of start vectors, approximate neighbours, sketches and landmarks; `None` takes `scvi.settings.seed`, or 0
@@ -176,6 +180,10 @@ def diffusion_coordinates(
             )
 
     seed = seed_of(random_state)
+    target = mdata.copy() if copy else mdata
+    if batch_key is not None:
+        ensure_factors(target, batch_key, rna_mod, atac_mod, rna_layer, atac_layer, seed)
+    effects = {mod: stored_effects(target, mod, batch_key) for mod in layers}
     written = {}
     with parts("Diffusion coordinates", 3 * len(inputs)) as begin:
         for mod, values in inputs.items():
@@ -183,17 +191,18 @@ def diffusion_coordinates(
             if mod in reps:
                 features = values
             elif mod == rna_mod:
-                features = pca(log_normalize(values), n_pcs, random_state=seed)
+                features = pca(expression(values, effects[mod]), n_pcs, random_state=seed)
             else:
-                features = lsi(tfidf(values), n_pcs, random_state=seed)
+                features = lsi(accessibility(values, effects[mod]), n_pcs, random_state=seed)
             begin(f"graph of {mod}")
             transitions = _transitions(features, n_neighbors, seed, mod)
             begin(f"coordinates of {mod}")
             coordinates, description = _coordinates(features, transitions, times, n_components, potential, seed, mod)
-            source = {"use_rep": reps[mod]} if mod in reps else {"n_pcs": n_pcs}
+            source: dict[str, Any] = {"use_rep": reps[mod]} if mod in reps else {"n_pcs": n_pcs}
+            if batch_key is not None:
+                source["batch_key"] = batch_key
             written[mod] = coordinates, {**description, "n_neighbors": n_neighbors, **source}
 
-    target = mdata.copy() if copy else mdata
     for mod, (coordinates, description) in written.items():
         target.mod[mod].obsm[f"X_{key_added}"] = coordinates
         target.mod[mod].uns[key_added] = description

@@ -19,6 +19,8 @@ from scdart._checks import counts_slot, on_disk, stored_counts
 if TYPE_CHECKING:
     from mudata import MuData
 
+    from scdart._batches import BatchEffects
+
 #: Factor on term frequencies before their logarithm, as in muon and Signac.
 _TFIDF_SCALE = 1e4
 
@@ -100,6 +102,17 @@ def tfidf(counts: sp.csr_matrix) -> sp.csr_matrix:
     weights = np.repeat(np.log1p(_TFIDF_SCALE / n_open).astype(np.float32), n_open)
     weights *= inverse_frequency[counts.indices]
     return sp.csr_matrix((weights, counts.indices, counts.indptr), shape=counts.shape)
+
+
+def expression(counts: sp.csr_matrix, effects: BatchEffects | None = None) -> sp.csr_matrix:
+    """Log-normalise counts of genes, after what sets batches apart has been taken out."""
+    return log_normalize(counts if effects is None else effects.corrected(counts))
+
+
+def accessibility(counts: sp.csr_matrix, effects: BatchEffects | None = None) -> sp.csr_matrix:
+    """Weigh open peaks by TF-IDF, and take out what sets batches apart."""
+    weights = tfidf(counts)
+    return weights if effects is None else effects.corrected(weights)
 
 
 def pca(expression: sp.csr_matrix, n_comps: int = 30, *, random_state: int = 0) -> np.ndarray:

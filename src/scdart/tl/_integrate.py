@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from scvi import settings
 
 from scdart import pp
+from scdart._batches import MIN_BATCH, check_batches, has_factors
 from scdart._checks import check_modalities, check_writable, checked_once, checked_prior, chosen, stored_counts
 from scdart._constants import (
     ANCHORS,
@@ -52,6 +53,7 @@ def integrate(
     rna_mod: str = RNA,
     atac_mod: str = ATAC,
     groups_key: str | None = None,
+    batch_key: str | None = None,
     key_added: str = X_SCDART,
     random_state: int | None = None,
     copy: bool = False,
@@ -62,9 +64,9 @@ def integrate(
 
     Calls, where their results are not there yet, :func:`scdart.pp.gene_activity`,
     :func:`scdart.pp.diffusion_coordinates` and :func:`scdart.pp.anchors`, then trains
-    :class:`scdart.model.SCDART`. This is the only function that fills in what is missing, see the notes; all others
-    raise, and say what to run first. For the trained model itself, call these one by one, or use ``save_model``. If
-    anything fails, ``mdata`` is left as it was.
+    :class:`scdart.model.SCDART`. This is the only function that fills in all that is missing, see the notes; others
+    raise, and say what to run first (set-up infers anchors, which need no choice of the user's). For the trained model
+    itself, call these one by one, or use ``save_model``. If anything fails, ``mdata`` is left as it was.
 
     Parameters
     ----------
@@ -87,6 +89,9 @@ def integrate(
     groups_key
         Column of both modalities' ``obs`` with labels of cells known to correspond, see
         :meth:`scdart.model.SCDART.setup_mudata`.
+    batch_key
+        Column of ``obs`` of both modalities, or of one, with the batch of each cell (donor, lane, laboratory), whose
+        effects are taken out, see :func:`scdart.pp.batch_factors`.
     key_added
         Slot of ``obsm`` to write to.
     random_state
@@ -120,6 +125,7 @@ def integrate(
     What is there and fits is taken as it is:
 
     - The prior, unless there is an annotation, from which it is made.
+    - Factors of batches, diffusion coordinates and inferred anchors of the same batches; others are replaced.
     - Diffusion coordinates of the same times, and of potentials or not as the preset wants it; others are replaced.
     - Anchors, unless they were inferred and the prior is made anew: then they are inferred anew. Those that hold known
       pairs stay. The preset ``"paper"`` has no use for anchors, and finds none.
@@ -137,7 +143,7 @@ def integrate(
     True
     """
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
-    _check(mdata, mods, layers, annotation is not None, preset, groups_key, copy=copy)
+    _check(mdata, mods, layers, annotation is not None, preset, groups_key, batch_key, copy=copy)
     if save_model is not None and (Path(save_model) / "model.pt").exists():
         raise FileExistsError(f"save_model={str(save_model)!r} holds a model already: name a new folder.")
     mdata = mdata.copy() if copy else mdata
@@ -149,19 +155,24 @@ def integrate(
         if annotation is not None:
             with _stage("gene activity"):
                 pp.gene_activity(mdata, annotation, **slots)
+        if batch_key is not None and not all(has_factors(mdata, mod, batch_key) for mod in mods.values()):
+            with _stage("batches"):
+                pp.batch_factors(mdata, batch_key, random_state=seed, **slots, **counts)
+        made = {"random_state": seed, "batch_key": batch_key, **slots, **counts}
         options = PRESETS[preset].diffusion
-        if not _has_coordinates(mdata, mods.values(), times, options.get("potential", False)):
+        if not _has_coordinates(mdata, mods.values(), times, options.get("potential", False), batch_key):
             with _stage("diffusion coordinates"):
-                pp.diffusion_coordinates(mdata, t=times, random_state=seed, **options, **slots, **counts)
-        if PRESETS[preset].anchors and not _has_anchors(mdata, new_prior=annotation is not None):
+                pp.diffusion_coordinates(mdata, t=times, **options, **made)
+        if PRESETS[preset].anchors and not _has_anchors(mdata, annotation is not None, batch_key):
             with _stage("anchors"):
-                pp.anchors(mdata, random_state=seed, **slots, **counts)
+                pp.anchors(mdata, **made)
         with _stage("training"):
             SCDART.setup_mudata(
                 mdata,
                 **counts,
                 anchors_key=ANCHORS if PRESETS[preset].anchors else None,
                 groups_key=groups_key,
+                batch_key=batch_key,
                 modalities={"rna_layer": rna_mod, "atac_layer": atac_mod},
             )
             model = SCDART(mdata, n_latent=n_latent, preset=preset)
@@ -177,6 +188,7 @@ def integrate(
             "t": np.asarray(times),
             "n_latent": model.module.n_latent,
             "random_state": seed,
+            **({} if batch_key is None else {"batch_key": batch_key}),
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
         }
     return mdata if copy else None
@@ -189,6 +201,7 @@ def _check(
     has_annotation: bool,
     preset: str,
     groups_key: str | None,
+    batch_key: str | None,
     *,
     copy: bool,
 ) -> None:
@@ -207,18 +220,27 @@ def _check(
         checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
     if groups_key is not None:
         check_groups(mdata, groups_key, mods)
+    if batch_key is not None:
+        check_batches(mdata, batch_key, mods, min_cells=MIN_BATCH)
 
 
-def _has_coordinates(mdata: MuData, mods: Iterable[str], t: tuple[int, ...], potential: bool) -> bool:
+def _has_coordinates(
+    mdata: MuData, mods: Iterable[str], t: tuple[int, ...], potential: bool, batch_key: str | None
+) -> bool:
     described = [mdata[mod].uns.get(DIFFUSION_COORDINATES, {}) for mod in mods]
     return all(X_DIFFUSION_COORDINATES in mdata[mod].obsm for mod in mods) and all(
-        given_times(d) == tuple(sorted(t)) and bool(d.get("potential", False)) == potential for d in described
+        given_times(d) == tuple(sorted(t))
+        and bool(d.get("potential", False)) == potential
+        and ("use_rep" in d or d.get("batch_key") == batch_key)
+        for d in described
     )
 
 
-def _has_anchors(mdata: MuData, *, new_prior: bool) -> bool:
-    """Whether there are anchors to be used; those that were inferred from another prior are not."""
-    return ANCHORS in mdata.obsp and not (new_prior and _kind_of_anchors(mdata) == "inferred")
+def _has_anchors(mdata: MuData, new_prior: bool, batch_key: str | None) -> bool:
+    """Whether there are anchors to be used; those that were inferred from a prior or batches of before are not."""
+    if ANCHORS not in mdata.obsp or _kind_of_anchors(mdata) == "given":
+        return ANCHORS in mdata.obsp
+    return not new_prior and mdata.uns[ANCHORS].get("params", {}).get("batch_key") == batch_key
 
 
 def _kind_of_anchors(mdata: MuData) -> Literal["given", "inferred"]:

@@ -1,0 +1,135 @@
+"""Batches that a trained model has not seen: their factors, estimated against its training data."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from scvi.model.base import BaseModelClass
+
+from scdart import pp
+from scdart._batches import MIN_BATCH, batch_labels, check_batches
+from scdart._checks import stored_counts
+from scdart._random import seed_of
+from scdart.data import MODALITIES, BatchField, names_of_modalities, registered_batches, registered_names
+
+if TYPE_CHECKING:
+    from mudata import MuData
+
+    from scdart.module import SCDARTModule
+
+logger = logging.getLogger(__name__)
+
+
+class NewBatchesMixin(BaseModelClass):
+    """Batches of new cells, for a model that was trained with several."""
+
+    module: SCDARTModule
+
+    def add_batches(self, mdata: MuData, *, n_neighbors: int = MIN_BATCH - 1, random_state: int | None = None) -> None:
+        """Learn by which factors batches differ that the model was not trained on, without training it again.
+
+        Cells of a new batch are compared with the training cells, as :func:`scdart.pp.batch_factors` compares batches;
+        factors of batches that the model knows stay as they are, and so do its weights. From then on the model takes
+        cells of these batches, and is saved with their factors.
+
+        Parameters
+        ----------
+        mdata
+            New cells of one modality or of both, with counts and batches where the training data have them, and the
+            features of the model in its order (:meth:`prepare_query_mudata`).
+        n_neighbors
+            Nearest training cells among which a cell must be, and the other way round.
+        random_state
+            Seed of the sample of cells where there are many; ``None`` takes ``scvi.settings.seed``, or 0 where there is
+            none.
+
+        Raises
+        ------
+        KeyError
+            Neither modality has the column with batches.
+        ValueError
+            The model knows no batches or has no training data, features differ, counts cannot be used, a cell has no
+            batch, or a batch is too small.
+        RuntimeError
+            If the model has not been trained.
+
+        Examples
+        --------
+        >>> import scdart
+        >>> mdata = scdart.datasets.simulate(n_cells=150, n_genes=100, n_peaks=200, n_batches_rna=3, batch_effect=1.0)
+        >>> is_new = mdata["rna"].obs["batch"] == "rna_2"
+        >>> old = mdata[~mdata.obs_names.isin(mdata["rna"].obs_names[is_new])].copy()
+        >>> scdart.pp.diffusion_coordinates(old, batch_key="batch")
+        >>> scdart.pp.anchors(old, batch_key="batch")
+        >>> scdart.model.SCDART.setup_mudata(old, batch_key="batch")
+        >>> model = scdart.model.SCDART(old)
+        >>> model.train(max_epochs=1)
+        >>> model.add_batches(mdata)
+        >>> model.get_latent_representation(mdata, modality="rna").shape
+        (150, 9)
+        """
+        self._check_if_trained(warn=False)
+        key = self.registry["setup_args"].get("batch_key")
+        mods = {role: mod for role, mod in names_of_modalities(self.registry).items() if mod in mdata.mod}
+        if key is None:
+            raise ValueError("The model knows no batches: train it with setup_mudata(mdata, batch_key=...).")
+        if self._adata_manager is None:
+            raise ValueError("New batches are compared with the training data: load the model with them.")
+        check_batches(mdata, key, mods, min_cells=1, may_be_one=True)
+        # What is registered of other data does not know the new batches; it is registered anew when it is used.
+        managers = self._per_instance_manager_store[self.id]
+        for uuid in [uuid for uuid, manager in managers.items() if manager is not self._adata_manager]:
+            del managers[uuid]
+        for role, mod in mods.items():
+            field = self.registry["field_registries"].get(MODALITIES[role].batch, {}).get("state_registry")
+            if field and key in mdata.mod[mod].obs:
+                self._add(mdata, role, mod, n_neighbors, seed_of(random_state))
+
+    def _add(self, mdata: MuData, role: str, mod: str, n_neighbors: int, seed: int) -> None:
+        adata, registered = mdata.mod[mod], self.registry["field_registries"][MODALITIES[role].batch]
+        known = np.asarray(registered["state_registry"][BatchField.NAMES]).tolist()
+        labels = batch_labels(adata, self.registry["setup_args"]["batch_key"])
+        new = sorted(set(labels) - set(known))
+        if not new:
+            return
+        names = registered_names(self.registry, role)
+        if not adata.var_names.equals(names):
+            raise ValueError(
+                f"mdata.mod[{mod!r}].var_names are not the {len(names):,} features of the model in their order: run "
+                "scdart.model.SCDART.prepare_query_mudata(mdata, model) first."
+            )
+        sizes = {name: int((labels == name).sum()) for name in new}
+        if min(sizes.values()) <= n_neighbors:
+            raise ValueError(f"Batches of few cells {sizes}: more than n_neighbors={n_neighbors} are needed.")
+        normalization = self.module.encoders[role].get_submodule("normalization")
+        factors = normalization.get_buffer("batch_factors")
+        trained_on = registered_batches(self.adata_manager, role)
+        rows = pp.sample_of_batches(trained_on, n_neighbors, np.random.default_rng(seed))
+        counts = stored_counts(adata, self.registry["setup_args"][MODALITIES[role].argument], mod)
+        is_new = labels.isin(new).to_numpy()
+        estimate = pp.estimate_factors(
+            role,
+            sp.vstack(
+                [
+                    sp.csr_matrix(self.adata_manager.get_from_registry(MODALITIES[role].counts)[rows]),
+                    sp.csr_matrix(counts[np.flatnonzero(is_new)]),
+                ],
+                format="csr",
+            ),
+            np.concatenate([trained_on[rows], len(known) + np.searchsorted(new, labels[is_new])]),
+            n_neighbors,
+            seed,
+            held=factors.cpu().double().log().numpy(),
+        )
+        added = torch.as_tensor(np.exp(estimate.log_factors[len(known) :]), dtype=factors.dtype, device=factors.device)
+        normalization.batch_factors = torch.cat([factors, added])
+        registered["state_registry"][BatchField.NAMES] = np.array([*known, *new])
+        registered["summary_stats"] = {f"n_{MODALITIES[role].batch}": len(known) + len(new)}
+        matched = ", ".join(
+            f"{name} {share:.0%}" for name, share in zip(new, estimate.matched[len(known) :], strict=True)
+        )
+        logger.info("New batches of %s: cells with a counterpart among the training cells %s.", mod, matched)

@@ -1,0 +1,157 @@
+"""A model that knows batches: what comes out is free of them, and a query says its batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import scdart
+from scdart.model import SCDART
+
+QUIET = {"enable_progress_bar": False, "accelerator": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    mdata = scdart.datasets.simulate(
+        n_cells=300,
+        n_genes=200,
+        n_peaks=500,
+        n_batches_rna=2,
+        n_batches_atac=2,
+        batch_effect=1.5,
+        random_state=0,
+    )
+    scdart.pp.diffusion_coordinates(mdata, t=(0, 5), batch_key="batch")
+    scdart.pp.anchors(mdata, batch_key="batch")
+    SCDART.setup_mudata(mdata, batch_key="batch")
+    model = SCDART(mdata)
+    model.train(max_epochs=15, **QUIET)
+    return model, mdata
+
+
+def mixing(z, batch):
+    """Share of the other batch among the nearest cells, in units of what is expected of two halves."""
+    nearest = np.argsort(np.linalg.norm(z[:, None] - z, axis=2), axis=1)[:, 1:21]
+    return 2 * (batch[nearest] != batch[:, None]).mean()
+
+
+def test_batches_mix_in_the_latent_space(trained):
+    model, mdata = trained
+    for mod in ("rna", "atac"):
+        batch = mdata[mod].obs["batch"].to_numpy()
+        assert mixing(model.get_latent_representation(modality=mod), batch) > 0.9
+    SCDART.setup_mudata(plain := without_batches(mdata))
+    unaware = SCDART(plain)
+    unaware.train(max_epochs=15, **QUIET)
+    assert mixing(unaware.get_latent_representation(modality="rna"), mdata["rna"].obs["batch"].to_numpy()) < 0.5
+
+
+def without_batches(mdata):
+    mdata = mdata.copy()
+    scdart.pp.diffusion_coordinates(mdata, t=(0, 5))
+    scdart.pp.anchors(mdata)
+    return mdata
+
+
+def test_predicted_expression_is_free_of_batches(trained):
+    model, mdata = trained
+    predicted, batch = model.get_gene_activity().to_numpy(), mdata["atac"].obs["batch"].to_numpy()
+
+    def difference(batch):
+        return np.abs(predicted[batch == "atac_0"].mean(axis=0) - predicted[batch == "atac_1"].mean(axis=0)).mean()
+
+    # Random halves differ as much.
+    rng = np.random.default_rng(0)
+    assert difference(batch) < 1.5 * np.mean([difference(rng.permutation(batch)) for _ in range(20)])
+
+
+def test_cells_are_where_they_are_whatever_the_order_of_batches(trained):
+    model, mdata = trained
+    expected = model.get_latent_representation(modality="rna")
+    rows = np.flatnonzero(mdata["rna"].obs["batch"] == "rna_1")[:7]  # a query of one batch
+    query = mdata[mdata["rna"].obs_names[rows]].copy()
+    query["rna"].obs["batch"] = query["rna"].obs["batch"].astype(str)
+    np.testing.assert_allclose(model.get_latent_representation(query, modality="rna"), expected[rows], atol=1e-5)
+
+
+def test_a_query_says_its_batch(trained):
+    model, mdata = trained
+    query = mdata.copy()
+    query["rna"].obs["batch"] = "rna_7"
+    with pytest.raises(ValueError, match=r"batches that the model does not know: \['rna_7'\].*\['rna_0', 'rna_1'\]"):
+        model.get_latent_representation(query, modality="rna")
+    query = mdata.copy()
+    del query["rna"].obs["batch"]
+    with pytest.raises(ValueError, match=r"no column 'batch'.*give every cell one of \['rna_0', 'rna_1'\]"):
+        model.get_latent_representation(query, modality="rna")
+
+
+def test_batches_are_saved_with_the_model(trained, tmp_path):
+    model, mdata = trained
+    model.save(tmp_path / "model")
+    expected = model.get_latent_representation()
+    for data in (mdata.copy(), False):
+        loaded = SCDART.load(tmp_path / "model", data)
+        latent = loaded.get_latent_representation() if data else loaded.get_latent_representation(mdata.copy())
+        np.testing.assert_array_equal(latent, expected)
+    assert loaded.registry["setup_args"]["batch_key"] == "batch"
+
+
+def test_coordinates_of_other_batches_are_refused(trained):
+    _, mdata = trained
+    with pytest.raises(ValueError, match=r"made with batch_key='batch', not None: run scdart.pp.diffusion_coordinates"):
+        SCDART.setup_mudata(mdata.copy())
+    mdata = without_batches(mdata)
+    with pytest.raises(ValueError, match=r"made with batch_key=None, not 'batch'"):
+        SCDART.setup_mudata(mdata, batch_key="batch")
+
+
+def test_paper_preset_knows_batches(trained):
+    _, mdata = trained
+    mdata = mdata.copy()
+    SCDART.setup_mudata(mdata, batch_key="batch")
+    model = SCDART(mdata, preset="paper", activity_hidden=(16,), projection_hidden=(16,))
+    model.train(max_epochs=2, **QUIET)
+    assert np.isfinite(model.get_latent_representation()).all()
+
+
+def test_new_batches_are_learned_from_the_query(tmp_path):
+    mdata = scdart.datasets.simulate(
+        n_cells=600, n_genes=200, n_peaks=500, n_batches_rna=3, n_batches_atac=3, batch_effect=1.5, random_state=0
+    )
+    new = np.concatenate([mdata[mod].obs_names[mdata[mod].obs["batch"] == f"{mod}_2"] for mod in ("rna", "atac")])
+    old, query = mdata[~mdata.obs_names.isin(new)].copy(), mdata[new].copy()
+    for one in (old, query):
+        for mod in ("rna", "atac"):
+            one[mod].obs["batch"] = one[mod].obs["batch"].astype(str)
+    scdart.pp.diffusion_coordinates(old, t=(0, 5), batch_key="batch")
+    scdart.pp.anchors(old, batch_key="batch")
+    SCDART.setup_mudata(old, batch_key="batch")
+    model = SCDART(old)
+    model.train(max_epochs=15, **QUIET)
+    before = model.get_latent_representation()
+    with pytest.raises(ValueError, match=r"call model.add_batches\(mdata\) first"):
+        model.get_latent_representation(query)
+    model.add_batches(query)
+    np.testing.assert_array_equal(model.get_latent_representation(), before)
+    for mod in ("rna", "atac"):
+        batch = np.repeat(["old", "new"], [len(old[mod]), len(query[mod])])
+        factors = model.module.encoders[mod].normalization.batch_factors
+        met, learned = [], factors[2].clone()
+        for used in (learned, torch.ones_like(learned)):
+            factors[2] = used
+            z = [model.get_latent_representation(data, modality=mod) for data in (old, query)]
+            nearest = np.argsort(np.linalg.norm(z[1][:, None] - np.concatenate(z), axis=2), axis=1)[:, 1:21]
+            met.append((batch[nearest] == "old").mean() * 1.5)  # two of three cells are old
+        factors[2] = learned
+        assert met[0] > 0.7
+        assert met[0] > 1.5 * met[1]
+    model.save(tmp_path / "model")
+    expected = model.get_latent_representation(query)
+    for data in (old.copy(), False):
+        loaded = SCDART.load(tmp_path / "model", data)
+        np.testing.assert_array_equal(loaded.get_latent_representation(query.copy()), expected)
+    with pytest.raises(ValueError, match="load the model with them"):
+        loaded.add_batches(query)
