@@ -147,7 +147,7 @@ def test_new_batches_are_learned_from_the_query(tmp_path):
             met.append((batch[nearest] == "old").mean() * 1.5)  # two of three cells are old
         factors[2] = learned
         assert met[0] > 0.7
-        assert met[0] > 1.5 * met[1]
+        assert met[0] > met[1] + 0.1
     model.save(tmp_path / "model")
     expected = model.get_latent_representation(query)
     for data in (old.copy(), False):
