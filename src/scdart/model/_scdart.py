@@ -87,6 +87,7 @@ class SCDART(InferenceMixin, LinksMixin, NewBatchesMixin, UnsupervisedTrainingMi
         **module_kwargs: Any,
     ) -> None:
         super().__init__(mdata, registry)
+        self._has_training_data = mdata is not None
         self._preset = chosen(preset, PRESETS, "preset")
         options = {**self._preset.module, **module_kwargs}
         if n_latent is not None:
