@@ -14,7 +14,15 @@ from scvi import settings
 
 from scdart import pp
 from scdart._batches import MIN_BATCH, check_batches, has_factors
-from scdart._checks import check_modalities, check_writable, checked_once, checked_prior, chosen, stored_counts
+from scdart._checks import (
+    check_cell_names,
+    check_modalities,
+    check_writable,
+    checked_once,
+    checked_prior,
+    chosen,
+    stored_counts,
+)
 from scdart._constants import (
     ANCHORS,
     ATAC,
@@ -210,6 +218,7 @@ def _check(
     check_writable(mdata, copy=copy)
     check_modalities(mdata, rna_mod=mods[RNA], atac_mod=mods[ATAC])
     for role, mod in mods.items():
+        check_cell_names(mdata, mod)
         stored_counts(mdata[mod], layers[role], mod)
     if not has_annotation:
         if GENE_ACTIVITY not in mdata[mods[ATAC]].varm:
