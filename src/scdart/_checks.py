@@ -46,6 +46,8 @@ def check_up_to_date(mdata: MuData, mod: str) -> None:
     """Raise unless ``mdata`` knows which of its cells the modality has, and in which order."""
     rows = mdata.obsmap[mod].astype(np.int64).ravel() if mod in mdata.obsmap else np.zeros(0, dtype=np.int64)
     names = mdata.mod[mod].obs_names
+    if not names.is_unique:
+        return  # which those say for whom cells must be told apart
     fits = len(rows) == mdata.n_obs and np.count_nonzero(rows) == len(names) and rows.max(initial=0) <= len(names)
     if not fits or not mdata.obs_names[rows > 0].equals(names[rows[rows > 0] - 1]):
         raise ValueError(

@@ -72,8 +72,8 @@ def check_setup(
         return
     said = (
         f"{shared:,} cells have the same name in both modalities, and are taken for the same cells: their two "
-        "positions are averaged. Training does not use this. If only their barcodes are the same, give the modalities distinct "
-        "obs_names."
+        "positions are averaged. Training does not use this. If only their barcodes are the same, give the modalities "
+        "distinct obs_names."
     )
     # Where cells were measured together, most of the smaller modality are.
     if shared < _FEW_SHARED * min(one.n_obs for one in adata.values()):
