@@ -75,8 +75,8 @@ def batch_kbet(z: ArrayLike, batch: ArrayLike, labels: ArrayLike | None = None, 
     r"""Share of cells around which batches are as frequent as among all cells: the acceptance rate of kBET.
 
     With :math:`o_b` of the k nearest neighbours of a cell in batch b, where :math:`e_b` are expected by the share that
-    the batch has in all cells, a cell is accepted if :math:`\sum_b (o_b - e_b)^2 / e_b` is below the 95% quantile of the
-    :math:`\chi^2` distribution with one degree of freedom less than there are batches. Computed by scib-metrics.
+    the batch has in all cells, a cell is accepted if :math:`\sum_b (o_b - e_b)^2 / e_b` is below the 95% quantile of
+    the :math:`\chi^2` distribution with one degree of freedom less than there are batches. Computed by scib-metrics.
 
     0 is full separation. Where batches mix by chance, 0.95 is expected.
 
