@@ -74,6 +74,7 @@ def check_option(argument: str, value: object, options: Collection[object]) -> N
 
 def check_writable(mdata: MuData, *, copy: bool) -> None:
     """Raise if results could not be written."""
+    check_mudata(mdata)
     if mdata.is_view and not copy:
         raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
 
