@@ -158,6 +158,9 @@ def report(
     model_dir: Annotated[
         Path | None, typer.Option("--model", help="Folder of the saved model; without it, the page has no losses.")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load the model whatever its file holds, which may be code to run.")
+    ] = False,
     color: Annotated[
         list[str] | None, typer.Option(help="Column to colour cells by; may be repeated. By default all that fit.")
     ] = None,
@@ -181,7 +184,7 @@ def report(
         try:
             pl.report(
                 mdata,
-                None if model_dir is None else SCDART.load(str(model_dir), mdata),
+                None if model_dir is None else SCDART.load(model_dir, mdata, trust=trust),
                 output,
                 color=color,
                 title=title or input_path.name,

@@ -31,13 +31,16 @@ from ._inference import InferenceMixin
 from ._initialization import initialize_from_data
 from ._links import LinksMixin
 from ._presets import PRESETS
+from ._saving import SavingMixin
 from ._training_plan import SCDARTTrainingPlan
 
 if TYPE_CHECKING:
     from mudata import MuData
 
+_PLAIN = bool | int | float | str
 
-class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin, BaseModelClass):
+
+class SCDART(InferenceMixin, LinksMixin, SavingMixin, UnsupervisedTrainingMixin, ArchesMixin, BaseModelClass):
     """Joint latent space of unpaired scRNA-seq and scATAC-seq that keeps trajectories :cite:p:`Zhang2022`.
 
     A gene-activity network turns the accessibility of a cell into expression (pseudo-RNA), a projection network
@@ -293,6 +296,15 @@ class SCDART(InferenceMixin, LinksMixin, UnsupervisedTrainingMixin, ArchesMixin,
 
     def _note_training(self, **options: Any) -> None:
         """Keep, with the model when it is saved, what it takes to repeat the training; not objects such as loggers."""
-        plain = (bool, int, float, str, dict)
-        kept = {key: value for key, value in options.items() if isinstance(value, plain) and value != {}}
+        kept = {
+            key: _plain(value) for key, value in options.items() if isinstance(value, bool | int | float | str | dict)
+        }
+        kept = {key: value for key, value in kept.items() if value != {}}
         self.train_settings_ = [*getattr(self, "train_settings_", []), {"seed": settings.seed, **kept}]
+
+
+def _plain(value: Any) -> Any:
+    """Leave out of a dictionary what is no plain value: a file that names classes is refused when it is loaded."""
+    if not isinstance(value, dict):
+        return value
+    return {key: each for key, each in value.items() if isinstance(each, _PLAIN | list | tuple)}
