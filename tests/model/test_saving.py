@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import mudata as md
 import numpy as np
 import pytest
 import rich.pretty  # noqa: F401  # scvi-tools 1.4.2 uses it and does not import it
@@ -13,9 +14,6 @@ from typer.testing import CliRunner
 
 from scdart.cli import app
 from scdart.model import SCDART
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class MakesFolder:
@@ -128,3 +126,40 @@ def test_models_of_scvi_tools_before_this_package(tmp_path):
         SCDART.convert_legacy_save(tmp_path, tmp_path / "new")
     with pytest.raises(NotImplementedError, match="prepare_query_mudata"):
         SCDART.prepare_query_anndata(None, tmp_path)
+
+
+def test_failure_leaves_the_previous_model(folder, model, mdata, monkeypatch):
+    def fail(content, path, **options):
+        Path(path).write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:664]")
+
+    before = (folder / "model.pt").read_bytes()
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="was not written"):
+        model.save(folder, overwrite=True, save_anndata=True)
+    assert (folder / "model.pt").read_bytes() == before
+    assert os.listdir(folder) == ["model.pt"]
+    assert os.listdir(folder.parent) == ["model"]
+
+
+def test_overwrite_has_to_be_said(folder, model):
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="pass overwrite=True"):
+        model.save(folder)
+    model.save(folder, overwrite=True, save_anndata=True)
+    assert sorted(os.listdir(folder)) == ["mdata.h5mu", "model.pt", "notes.txt"]
+    SCDART.load(folder)
+
+
+def test_data_on_disk_are_read_from_their_own_file_after_saving(mdata, tmp_path):
+    for key in [key for key in mdata.uns if key.startswith("_scvi")]:
+        del mdata.uns[key]
+    mdata.write(tmp_path / "data.h5mu")
+    backed = md.read_h5mu(tmp_path / "data.h5mu", backed="r")
+    SCDART.setup_mudata(backed)
+    model = SCDART(backed, n_latent=4, activity_hidden=(16,), projection_hidden=(16,))
+    model.train(max_epochs=1, batch_size=16, enable_progress_bar=False)
+    model.save(tmp_path / "model", save_anndata=True)
+    assert Path(backed.filename) == tmp_path / "data.h5mu"
+    latent = SCDART.load(tmp_path / "model").get_latent_representation()
+    np.testing.assert_allclose(latent, model.get_latent_representation(), atol=1e-6)

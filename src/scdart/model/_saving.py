@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from scvi.data import AnnDataManager
 from scvi.model.base import ArchesMixin, BaseModelClass
 
+from scdart._files import filling
+
 from ._trusted import check_harmless
 
 if TYPE_CHECKING:
@@ -23,6 +25,59 @@ _SETUP = "setup_mudata"
 
 class SavingMixin(ArchesMixin, BaseModelClass):
     """Loads models from files that name nothing but data, unless told to trust them."""
+
+    def save(
+        self,
+        dir_path: str | os.PathLike[str],
+        prefix: str | None = None,
+        overwrite: bool = False,
+        save_anndata: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Save the model: weights, settings, history, and the names of cells and features.
+
+        The files are written beside the folder and moved there once they are whole, so that a kill or a full disk
+        leaves what was there before.
+
+        Parameters
+        ----------
+        dir_path
+            Folder to write to.
+        prefix
+            Prefix of the file names.
+        overwrite
+            Write to a folder that is there already; otherwise that is an error.
+        save_anndata
+            Save the MuData too.
+        **kwargs
+            Options of :meth:`scvi.model.base.BaseModelClass.save`.
+
+        Raises
+        ------
+        ValueError
+            The folder is there, and ``overwrite`` is not set.
+        OSError
+            The folder cannot be written to, or there is no space left.
+
+        Examples
+        --------
+        >>> import scdart
+        >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=150)
+        >>> scdart.pp.diffusion_coordinates(mdata)
+        >>> scdart.model.SCDART.setup_mudata(mdata)
+        >>> model = scdart.model.SCDART(mdata)
+        >>> model.train(max_epochs=1)
+        >>> model.save("model_of_line")
+        """
+        target = Path(dir_path)
+        if target.exists() and not overwrite:
+            raise ValueError(f"dir_path={str(dir_path)!r} exists: name a new folder, or pass overwrite=True.")
+        backing = getattr(self.adata, "filename", None)
+        with filling(target, last=f"{prefix or ''}{MODEL_FILE}") as part:
+            super().save(str(part), prefix, overwrite=True, save_anndata=save_anndata, **kwargs)
+        if save_anndata and backing is not None:
+            # mudata takes the copy for the file that the data are read from, and it has been moved
+            self.adata.file.filename = backing
 
     @classmethod
     def load(

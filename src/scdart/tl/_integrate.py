@@ -23,6 +23,7 @@ from scdart._constants import (
     X_DIFFUSION_COORDINATES,
     X_SCDART,
 )
+from scdart._files import check_place, is_whole
 from scdart._random import seed_of
 from scdart._slots import given_times
 from scdart.data import check_groups
@@ -111,6 +112,8 @@ def integrate(
         If there is neither a prior nor an annotation, or a modality, layer or column is missing.
     FileExistsError
         If the folder for the model holds one.
+    OSError
+        If that folder cannot be written to.
     ValueError
         If counts, names, prior, annotation or an option cannot be used, or ``mdata`` is a view; the message says what
         to change.
@@ -138,8 +141,10 @@ def integrate(
     """
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
     _check(mdata, mods, layers, annotation is not None, preset, groups_key, copy=copy)
-    if save_model is not None and (Path(save_model) / "model.pt").exists():
-        raise FileExistsError(f"save_model={str(save_model)!r} holds a model already: name a new folder.")
+    if save_model is not None:
+        check_place(Path(save_model) / "model.pt", f"save_model={str(save_model)!r}")
+        if is_whole(Path(save_model) / "model.pt"):
+            raise FileExistsError(f"save_model={str(save_model)!r} holds a model already: name a new folder.")
     mdata = mdata.copy() if copy else mdata
     seed = seed_of(random_state)
     times = tuple(PRESETS[preset].t if t is None else t)
@@ -170,7 +175,7 @@ def integrate(
             mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
         mdata.obsm[key_added] = model.get_latent_representation()
         if save_model is not None:
-            model.save(str(save_model), overwrite=True)
+            model.save(save_model, overwrite=True)
         model.deregister_manager(mdata)
         mdata.uns["scdart"] = {
             "preset": preset,
