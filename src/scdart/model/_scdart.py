@@ -11,6 +11,7 @@ from scvi.model.base import ArchesMixin, BaseModelClass, UnsupervisedTrainingMix
 from scdart import pp
 from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
+from scdart._random import streams_kept
 from scdart.data import (
     MODALITIES,
     REGISTRY_KEYS,
@@ -219,7 +220,7 @@ class SCDART(InferenceMixin, LinksMixin, SavingMixin, UnsupervisedTrainingMixin,
         plan_kwargs: dict | None = None,
         **trainer_kwargs: Any,
     ) -> None:
-        """Train the model.
+        """Train the model. Global random streams are read, and left as they were.
 
         Parameters
         ----------
@@ -280,19 +281,20 @@ class SCDART(InferenceMixin, LinksMixin, SavingMixin, UnsupervisedTrainingMixin,
         self.module.train()
         # The sampler hands every process its own minibatches; Lightning must not wrap it again.
         trainer_kwargs.setdefault("use_distributed_sampler", False)
-        super().train(
-            max_epochs=max_epochs,
-            accelerator=accelerator,
-            devices=devices,
-            train_size=train_size,
-            validation_size=validation_size,
-            shuffle_set_split=shuffle_set_split,
-            batch_size=batch_size,
-            early_stopping=early_stopping,
-            datasplitter_kwargs={"anchored": self._anchored, **datasplitter_kwargs},
-            plan_kwargs={**self._preset.plan, **(plan_kwargs or {})},
-            **trainer_kwargs,
-        )
+        with streams_kept():
+            super().train(
+                max_epochs=max_epochs,
+                accelerator=accelerator,
+                devices=devices,
+                train_size=train_size,
+                validation_size=validation_size,
+                shuffle_set_split=shuffle_set_split,
+                batch_size=batch_size,
+                early_stopping=early_stopping,
+                datasplitter_kwargs={"anchored": self._anchored, **datasplitter_kwargs},
+                plan_kwargs={**self._preset.plan, **(plan_kwargs or {})},
+                **trainer_kwargs,
+            )
 
     def _note_training(self, **options: Any) -> None:
         """Keep, with the model when it is saved, what it takes to repeat the training; not objects such as loggers."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from lightning.pytorch.utilities.seed import isolate_rng
 from scvi import settings
 
 from scdart import pp
@@ -24,7 +23,7 @@ from scdart._constants import (
     X_SCDART,
 )
 from scdart._files import check_place, is_whole
-from scdart._random import seed_of
+from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
 from scdart.data import check_groups
 from scdart.model import PRESETS, SCDART
@@ -244,7 +243,7 @@ def _stage(name: str) -> Iterator[None]:
 def _seed(seed: int) -> Iterator[None]:
     """Seed everything, and leave the user's seed and random streams as they were."""
     previous = settings.seed
-    with isolate_rng():
+    with streams_kept():
         settings.seed = seed
         try:
             yield
