@@ -71,7 +71,8 @@ class NewBatchesMixin(BaseModelClass):
         >>> model = scdart.model.SCDART(old)
         >>> model.train(max_epochs=1)
         >>> model.add_batches(mdata)
-        >>> model.get_latent_representation(mdata, modality="rna").shape
+        >>> latent = model.get_latent_representation(mdata, modality="rna")
+        >>> latent.shape
         (150, 9)
         """
         self._check_if_trained(warn=False)
