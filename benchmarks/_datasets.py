@@ -9,7 +9,7 @@ import mudata
 import numpy as np
 import pandas as pd
 from _components import columns_stay
-from _methods import MODS
+from _methods import BATCH, MODS
 from anndata import AnnData
 from scipy import sparse
 
@@ -41,6 +41,8 @@ class Problem:
     labels: str = "branch"
     #: Branch whose recovery is scored.
     rare_branch: str | None = None
+    #: Whether methods read of which batch a cell is, and mixing of batches is scored.
+    batches: bool = False
 
     def write(self, folder: Path) -> dict[str, Path]:
         """Write the files that methods read."""
@@ -63,6 +65,7 @@ class DataSet:
     score_all: bool = False
     labels: str = "branch"
     rare_branch: str | None = None
+    batches: bool = False
     #: Whether the prior's genes are shuffled, so that it says nothing.
     shuffle_prior: bool = False
 
@@ -77,18 +80,22 @@ class DataSet:
             names = pd.Index([f"{mod}{i:06d}" for i in rng.permutation(mdata[mod].n_obs)])
             truth[mod] = mdata[mod].copy()
             truth[mod].obs = mdata[mod].obs.assign(cell=mdata[mod].obs_names).set_index(names)
-        train = _blind({mod: truth[mod][masks[mod]] for mod in MODS}, rng)
-        query = _blind(truth, rng) if self.score_all else None
-        return Problem(train, query, truth, self.labels, self.rare_branch)
+        train = _blind({mod: truth[mod][masks[mod]] for mod in MODS}, self.batches, rng)
+        query = _blind(truth, self.batches, rng) if self.score_all else None
+        return Problem(train, query, truth, self.labels, self.rare_branch, self.batches)
 
 
-def _blind(cells: dict[str, AnnData], rng: np.random.Generator) -> MuData:
-    """Counts and prior alone, rows of each modality in random order."""
+def _blind(cells: dict[str, AnnData], batches: bool, rng: np.random.Generator) -> MuData:
+    """Counts and prior alone, and batches if methods are to know them; rows of each modality in random order."""
     blind = {}
     for mod, adata in cells.items():
         rows = rng.permutation(adata.n_obs)
         var = adata.var.loc[:, adata.var.columns.isin(GENOME_COLUMNS)]
         blind[mod] = AnnData(sparse.csr_matrix(adata.X)[rows], pd.DataFrame(index=adata.obs_names[rows]), var)
+        if batches:
+            # Under names of the modality: that both have a batch of one name would tell which cells belong together.
+            codes = adata.obs[BATCH].astype("category").cat.remove_unused_categories().cat.codes
+            blind[mod].obs[BATCH] = pd.Categorical([f"{mod}_{code}" for code in codes.to_numpy()[rows]])
     blind["atac"].varm[PRIOR] = sparse.csr_matrix(cells["atac"].varm[PRIOR])
     blind["atac"].uns[PRIOR] = cells["atac"].uns[PRIOR]
     with columns_stay():
@@ -146,3 +153,11 @@ def random_cells(path: Path, n_cells: int, min_cells: int, seed: int) -> MuData:
     measured = np.all([adata.X.getnnz(axis=1) > 0 for adata in (rna, atac)], axis=0)
     with columns_stay():
         return mudata.MuData({"rna": rna[measured].copy(), "atac": atac[measured].copy()})
+
+
+def random_cells_of_each(path: Path, n_cells: int, seed: int) -> MuData:
+    """At most a number of random cells of each modality of a file, whose cells differ."""
+    mdata, rng = stored(path, seed), np.random.default_rng(seed)
+    chosen = {mod: np.sort(rng.permutation(mdata[mod].n_obs)[:n_cells]) for mod in MODS}
+    with columns_stay():
+        return mudata.MuData({mod: mdata[mod][rows].copy() for mod, rows in chosen.items()})

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from _batches_figure import draw_batches
 from _datasets import (
     DataSet,
     all_cells,
     random_cells,
+    random_cells_of_each,
     share_of,
     simulated,
     stored,
@@ -17,12 +19,16 @@ from _datasets import (
     unmatched_halves,
     without_branch,
 )
-from _methods import METHODS, MODS, Method
+from _methods import BATCH_METHODS, METHODS, MODS, Method
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    import pandas as pd
+
 CORRESPONDENCE = ("foscttm", "neighborhood_overlap", "transfer_accuracy", "transfer_balanced")
+BATCHES = ("batch_mixing_rna", "batch_mixing_atac", "batch_mixing_rna_alone", "batch_mixing_atac_alone")
 MIXING = ("alignment_score", "modality_mixing")
 ORDER = ("tau", "tau_rna_alone", "tau_atac_alone", "diffusion_rna", "diffusion_atac")
 EXPRESSION = (
@@ -43,6 +49,15 @@ MEDIUM = {"n_cells": 1_000, "n_genes": 1_000, "n_peaks": 3_000}
 LARGE = MEDIUM | {"n_cells": 2_000}
 #: Two branches of equal length, so that one ratio describes their proportions.
 EVEN_TREE = "(t1:1,t2:1);"
+#: Shares of the two branches of `bifurcating` in each of two batches, by modality. Where RNA lacks one, the same cells
+#: are of either batch of ATAC by chance.
+COMPOSITIONS = {
+    "even": {},
+    "4:1": {f"batch_proportions_{mod}": ((0.8, 0.2), (0.2, 0.8)) for mod in MODS},
+    "a branch missing": {"batch_proportions_rna": ((2 / 3, 1 / 3), (1.0, 0.0))},
+}
+#: Largest log2 fold changes of a batch.
+EFFECTS = (0.0, 0.5, 1.0, 1.5)
 #: Options of scdart and the values that are tried beside the default.
 SWEEP = {
     "n_latent": (4, 16, 32),
@@ -85,6 +100,9 @@ class Experiment:
     metrics: tuple[str, ...]
     layout: tuple[str, str, str] = BY_DATASET
     n_seeds: int = 3
+    #: Draws a figure of all runs into a file.
+    draw: Callable[[pd.DataFrame, Path], None] | None = None
+    caption: str = ""
 
 
 def experiments(data: Path) -> dict[str, Experiment]:
@@ -153,6 +171,24 @@ def experiments(data: Path) -> dict[str, Experiment]:
             ("mates", "foscttm", "transfer_balanced", "lone_mixing", "tau", "tau_rna_alone", "tau_atac_alone"),
             BY_METRIC,
         ),
+        "batches": Experiment(
+            "Batches within a modality",
+            "Two batches of either modality, which see each feature by factors of their own: the effect is the largest "
+            "log2 fold change. Composition is even, or the two branches stand 4:1 in one batch and 1:4 in the other, "
+            "or one of the RNA batches lacks a branch. Then real data: ATAC of two donors of bone marrow, with RNA of "
+            "blood; and seven replicates of mouse cortex, between which little effect is expected. Methods read of "
+            "which batch each cell is, if they can: scdart with its key, Harmony with modality and batch as two "
+            "variables, LIGER with a data set for each batch, GLUE with `use_batch`. Mixing of batches is the share of "
+            "the 30 nearest cells of the modality that are of another batch, over what is expected, within the branch "
+            "or type where it is least: 0 is apart, 1 as by chance.",
+            (*(batches(effect, one) for one in COMPOSITIONS for effect in EFFECTS), *real_batches(data)),
+            BATCH_METHODS,
+            ("foscttm", "tau", *BATCHES, "transfer_balanced", "modality_mixing", *COST),
+            BY_METRIC,
+            n_seeds=2,
+            draw=draw_batches,
+            caption="FOSCTTM, order and mixing of batches against their effect, for each composition",
+        ),
         "flip": Experiment(
             "Reversed trajectories",
             "Linear trees, along which the cells are spread evenly: how often early RNA cells meet late ATAC cells. "
@@ -201,6 +237,33 @@ def reference_datasets(data: Path) -> tuple[DataSet, ...]:
         DataSet("symsim2_linear, all cells shuffled", linear, all_cells),
         DataSet("snare_cortex, 1,500 cells", partial(random_cells, cortex, 1_500, 5), all_cells, labels="cluster"),
         DataSet("snare_cortex, all cells", partial(stored, cortex), all_cells, labels="cluster"),
+    )
+
+
+def batches(effect: float, composition: str) -> DataSet:
+    """Two batches of each modality, with effects up to a log2 fold change, composed as named."""
+    options = {"n_batches_rna": 2, "n_batches_atac": 2, "batch_effect": effect} | COMPOSITIONS[composition]
+    load = partial(simulated, tree="bifurcating", paired=True, **MEDIUM, **options)
+    return DataSet(f"effect {effect:g}, {composition}", load, all_cells, batches=True)
+
+
+def real_batches(data: Path) -> tuple[DataSet, ...]:
+    immune, cortex = (data / f"{name}.h5mu" for name in ("immune_unpaired", "snare_cortex"))
+    return (
+        DataSet(
+            "immune_unpaired, two donors",
+            partial(random_cells_of_each, immune, 2_000),
+            all_cells,
+            labels="cell_type",
+            batches=True,
+        ),
+        DataSet(
+            "snare_cortex, seven replicates",
+            partial(random_cells, cortex, 1_500, 5),
+            all_cells,
+            labels="cluster",
+            batches=True,
+        ),
     )
 
 

@@ -8,7 +8,7 @@ so that it can be imported where only a peer is installed.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -39,6 +39,9 @@ class Method:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+#: Column of `obs` with the batch of each cell, in the data sets where methods are told.
+BATCH = "batch"
+
 METHODS = {
     "scdart": Method("scdart", "scdart", embeds_new_cells=True),
     "scdart-paper": Method("scdart", "scdart", embeds_new_cells=True, options={"preset": "paper"}),
@@ -47,6 +50,14 @@ METHODS = {
     "moscot": Method("moscot", "moscot", embeds_new_cells=False),
     "liger": Method("liger", "pyliger", embeds_new_cells=False),
     "glue": Method("glue", "scglue", embeds_new_cells=True),
+}
+
+#: The same, told of batches where they can be.
+BATCH_METHODS = {
+    "scdart": replace(METHODS["scdart"], options={"batch_key": BATCH}),
+    "scdart without key": METHODS["scdart"],
+    **{name: METHODS[name] for name in ("linear", "moscot")},
+    **{name: replace(METHODS[name], options={"batch_key": BATCH}) for name in ("harmony", "liger", "glue")},
 }
 
 
@@ -89,6 +100,7 @@ def scdart(
     t: list[int] | None = None,
     anchors: bool = True,
     refine: Literal["auto"] | bool = "auto",
+    batch_key: str | None = None,
     **module: Any,
 ) -> Embedding:
     """The model of this package: its defaults, the paper's settings, or single options changed."""
@@ -98,11 +110,11 @@ def scdart(
 
     scvi.settings.seed = seed
     settings = model.PRESETS[preset]
-    pp.diffusion_coordinates(train, t=t or settings.t, random_state=seed, **settings.diffusion)
+    pp.diffusion_coordinates(train, t=t or settings.t, batch_key=batch_key, random_state=seed, **settings.diffusion)
     anchored = anchors and settings.anchors
     if anchored:
-        pp.anchors(train, refine=refine, random_state=seed)
-    model.SCDART.setup_mudata(train, anchors_key="anchors" if anchored else None)
+        pp.anchors(train, refine=refine, batch_key=batch_key, random_state=seed)
+    model.SCDART.setup_mudata(train, anchors_key="anchors" if anchored else None, batch_key=batch_key)
     trained = model.SCDART(train, preset=preset, **module)
     trained.train(accelerator="cpu", enable_progress_bar=False)
     coordinates = {mod: trained.get_latent_representation(cells, modality=mod) for mod in MODS}
@@ -123,15 +135,17 @@ def linear(train: MuData, cells: MuData, seed: int) -> Embedding:
     )
 
 
-def harmony(train: MuData, cells: MuData, seed: int) -> Embedding:
-    """Harmony on the components of `linear`, with the modality as the batch."""
+def harmony(train: MuData, cells: MuData, seed: int, *, batch_key: str | None = None) -> Embedding:
+    """Harmony on the components of `linear`, with the modality as the batch, and batches within it as another."""
     import harmonypy
 
     components = SharedComponents(train)
     coordinates = [components(cells, mod) for mod in MODS]
-    modality = pd.DataFrame({"modality": np.repeat(MODS, [len(z) for z in coordinates])})
-    options = {"vars_use": "modality", "random_state": seed, "verbose": False}
-    corrected = harmonypy.run_harmony(np.vstack(coordinates), modality, **options).Z_corr
+    known = pd.DataFrame({"modality": np.repeat(MODS, [len(z) for z in coordinates])})
+    if batch_key is not None:
+        known[batch_key] = np.concatenate([cells[mod].obs[batch_key].astype(str) for mod in MODS])
+    options = {"vars_use": list(known), "random_state": seed, "verbose": False}
+    corrected = harmonypy.run_harmony(np.vstack(coordinates), known, **options).Z_corr
     return Embedding(*np.split(corrected, [cells["rna"].n_obs]))
 
 
@@ -153,16 +167,26 @@ def moscot(train: MuData, cells: MuData, seed: int) -> Embedding:
     return Embedding(rna.obsm["X_pca"], np.asarray(translated), expression=np.asarray(predicted))
 
 
-def liger(train: MuData, cells: MuData, seed: int) -> Embedding:
-    """Integrative non-negative matrix factorisation of expression and linear gene activity, quantile-normalised."""
+def liger(train: MuData, cells: MuData, seed: int, *, batch_key: str | None = None) -> Embedding:
+    """Integrative non-negative matrix factorisation of expression and linear gene activity, quantile-normalised.
+
+    Every batch is a data set of its own.
+    """
     import pyliger
 
     counts = {"rna": sp.csr_matrix(cells["rna"].X), "atac": gene_activity(cells).rint()}
-    detected = np.all([values.getnnz(axis=0) > 0 for values in counts.values()], axis=0)
+    batch = {mod: np.full(cells[mod].n_obs, mod) if batch_key is None else cells[mod].obs[batch_key] for mod in MODS}
+    rows = {name: (mod, np.flatnonzero(batch[mod] == name)) for mod in MODS for name in np.unique(batch[mod])}
+    detected = np.all([counts[mod][of].getnnz(axis=0) > 0 for mod, of in rows.values()], axis=0)
     genes = pd.DataFrame(index=pd.Index(cells["rna"].var_names[detected], name="gene"))
     adatas = [
-        AnnData(values[:, detected], cells[mod].obs.rename_axis("cell"), genes.copy(), uns={"sample_name": mod})
-        for mod, values in counts.items()
+        AnnData(
+            counts[mod][of][:, detected],
+            cells[mod].obs.iloc[of].rename_axis("cell"),
+            genes.copy(),
+            uns={"sample_name": str(name)},
+        )
+        for name, (mod, of) in rows.items()
     ]
     problem = pyliger.create_liger(adatas, remove_missing=False)
     pyliger.normalize(problem, remove_missing=False)
@@ -170,10 +194,13 @@ def liger(train: MuData, cells: MuData, seed: int) -> Embedding:
     pyliger.scale_not_center(problem, remove_missing=False)
     pyliger.optimize_ALS(problem, k=20, rand_seed=seed + 1)
     pyliger.quantile_norm(problem, rand_seed=seed + 1)
-    return Embedding(*(adata.obsm["H_norm"] for adata in problem.adata_list))
+    found = {mod: np.empty((cells[mod].n_obs, adatas[0].obsm["H_norm"].shape[1])) for mod in MODS}
+    for adata, (mod, of) in zip(problem.adata_list, rows.values(), strict=True):
+        found[mod][of] = adata.obsm["H_norm"]
+    return Embedding(**found)
 
 
-def glue(train: MuData, cells: MuData, seed: int) -> Embedding:
+def glue(train: MuData, cells: MuData, seed: int, *, batch_key: str | None = None) -> Embedding:
     """Graph-linked variational autoencoders, with the prior as the guidance graph."""
     import scglue
 
@@ -187,7 +214,7 @@ def glue(train: MuData, cells: MuData, seed: int) -> Embedding:
             adata = adatas[mod] = AnnData(sp.csr_matrix(mdata[mod].X).rint(), mdata[mod].obs, mdata[mod].var[[]])
             adata.var["highly_variable"] = used[mod]
             adata.obsm["X_components"] = pipeline.transform(mdata[mod].X)
-            scglue.models.configure_dataset(adata, "NB", use_rep="X_components")
+            scglue.models.configure_dataset(adata, "NB", use_rep="X_components", use_batch=batch_key)
     genes, peaks = train["rna"].var_names, train["atac"].var_names
     graph = _guidance_graph(genes.append(peaks[used["atac"]]), zip(peaks[prior.row], genes[prior.col], strict=True))
     with tempfile.TemporaryDirectory() as directory:

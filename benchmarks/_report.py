@@ -55,6 +55,10 @@ METRICS = {
     "rare_found": Metric("branch found, joint ↑", 2, is_event=True),
     "rare_found_rna_alone": Metric("branch found, RNA alone", 2, is_event=True),
     "rare_found_atac_alone": Metric("branch found, ATAC alone", 2, is_event=True),
+    "batch_mixing_rna": Metric("mixing of RNA batches, least of the branches or types ↑"),
+    "batch_mixing_atac": Metric("mixing of ATAC batches, least of the branches or types ↑"),
+    "batch_mixing_rna_alone": Metric("mixing of RNA batches, PCA of RNA alone"),
+    "batch_mixing_atac_alone": Metric("mixing of ATAC batches, LSI of ATAC alone"),
     "cpu_seconds": Metric("CPU seconds", 0),
     "memory_gib": Metric("peak memory, GiB", 1),
 }
@@ -98,14 +102,18 @@ def _cell(metric: Metric, values: NamedTuple) -> str:
     return median if low == high else f"{median} ({low} to {high})"
 
 
-def markdown(runs: pd.DataFrame, experiment: Experiment, command: str, skipped: list[str]) -> str:
-    """Page with the tables, the command that made them, and what is missing from them."""
+def markdown(
+    runs: pd.DataFrame, experiment: Experiment, command: str, skipped: list[str], figure: str | None = None
+) -> str:
+    """Page with the tables, the address of a figure, the command that made them, and what is missing from them."""
     parts = [
         f"# {experiment.title}",
         experiment.about,
         f"Medians over the seeds, range in brackets. Written by\n\n```bash\n{command}\n```",
         NOTES,
     ]
+    if figure is not None:
+        parts.append(f"![{experiment.caption}]({figure})")
     for title, table in tables(summarize(runs), experiment).items():
         table = table.rename_axis(index=None, columns=None)
         parts += [f"## {title}", table.to_markdown(disable_numparse=True)]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 from _components import atac_components, library_size, log_normalized, rna_components
+from _methods import BATCH
 from anndata import AnnData
 from scipy.stats import spearmanr
 from sklearn.linear_model import RidgeCV
@@ -57,6 +58,8 @@ class Scorer:
             scores |= self._expression(embedding.expression)
         if embedding.links is not None and "links" in self._truth["atac"].varm:
             scores["link_auprc"] = metrics.link_auprc(embedding.links, self._truth["atac"].varm["links"])
+        if self._problem.batches:
+            scores |= self._batches("", {"rna": z_rna, "atac": z_atac})
         if self._problem.rare_branch is not None:
             scores |= self._rare_branch("", np.concatenate([z_rna, z_atac]), pd.concat([self._rna, self._atac]))
         return scores | self.references
@@ -71,6 +74,8 @@ class Scorer:
                 scores[f"tau_{mod}_alone"] = tau_of_order(coordinates, obs["pseudotime"].to_numpy())
             if self._problem.rare_branch is not None:
                 scores |= self._rare_branch(f"_{mod}_alone", coordinates, obs)
+        if self._problem.batches:
+            scores |= self._batches("_alone", self._alone)
         if "links" in self._truth["atac"].varm and len(self._mates[0]):
             expression, accessibility = (
                 scale(values.toarray().astype(np.float64))
@@ -107,6 +112,17 @@ class Scorer:
         if lone.any():
             neighbors = nearest(np.concatenate([z_rna, z_atac]), z_rna[lone], N_NEIGHBORS + 1)[:, 1:]
             scores["lone_mixing"] = float((neighbors >= len(z_rna)).mean())
+        return scores
+
+    def _batches(self, suffix: str, coordinates: dict[str, np.ndarray]) -> dict[str, float]:
+        """How well the batches of a modality mix within branches or types, there where it is least."""
+        scores = {}
+        for mod, z in coordinates.items():
+            obs = self._truth[mod].obs
+            if obs[BATCH].nunique() > 1:
+                labels = obs[self._problem.labels].to_numpy()
+                mixing = metrics.batch_mixing(z, obs[BATCH].to_numpy(), labels, k=N_NEIGHBORS)
+                scores[f"batch_mixing_{mod}{suffix}"] = mixing
         return scores
 
     def _order(self, z_rna: np.ndarray, z_atac: np.ndarray) -> dict[str, float]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 import tempfile
 import warnings
@@ -30,12 +31,13 @@ from _runner import Run, missing_requirement, run
 from _scores import Scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from _experiments import Experiment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
+DOCS = REPOSITORY / "docs"
 RESULTS = REPOSITORY / "benchmarks" / "results"
 
 #: Characters of a line of code that the site shows without scrolling.
@@ -82,11 +84,28 @@ def main(
         raise typer.Exit(1)
     runs = pd.DataFrame(rows)
     summarize(runs).to_csv(folder / "table.csv", index=False)
-    page = markdown(runs, full, _command(name, method, dataset, seeds, pythons), skipped)
+    if kept:  # the page shows more than what ran now
+        method = _named_in(runs, "method", full.methods)
+        dataset = _named_in(runs, "dataset", [one.name for one in full.datasets])
+    command = _command(name, method, dataset, seeds, pythons)
+    figure = None
+    if full.draw is not None:
+        figure = f"{name}.png"
+        full.draw(runs, folder / figure)
+    page = markdown(runs, full, command, skipped, figure)
     (folder / "table.md").write_text(page)
     if docs:
-        (REPOSITORY / "docs" / "benchmarks" / f"{'accuracy' if name == 'reference' else name}.md").write_text(page)
+        if figure is not None:
+            shutil.copy(folder / figure, DOCS / "_static" / figure)
+            page = markdown(runs, full, command, skipped, f"../_static/{figure}")
+        (DOCS / "benchmarks" / f"{'accuracy' if name == 'reference' else name}.md").write_text(page)
     print(page)
+
+
+def _named_in(runs: pd.DataFrame, column: str, known: Iterable[str]) -> list[str] | None:
+    """What the runs have of the known methods or data sets; `None` for all of them."""
+    found = [one for one in known if one in set(runs[column])]
+    return None if found == list(known) else found
 
 
 def _experiment(name: str, data: Path, methods: list[str]) -> Experiment:

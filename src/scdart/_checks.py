@@ -7,13 +7,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from mudata import MuData
 from scipy import sparse
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from anndata import AnnData
-    from mudata import MuData
 
 T = TypeVar("T")
 
@@ -22,12 +22,48 @@ _sound: ContextVar[list[Any] | None] = ContextVar("_sound", default=None)
 
 
 def check_modalities(mdata: MuData, **mods: str) -> None:
-    """Raise unless the modalities, named by their arguments, are there and are different ones."""
+    """Raise unless the modalities, named by their arguments, are there, are different, and as ``mdata`` knows them."""
+    check_mudata(mdata)
     for argument, mod in mods.items():
         if mod not in mdata.mod:
             raise KeyError(f"{argument}={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
     if len(set(mods.values())) < len(mods):
         raise ValueError(f"{' and '.join(mods)} are both {next(iter(mods.values()))!r}: name two modalities.")
+    for mod in mods.values():
+        check_up_to_date(mdata, mod)
+
+
+def check_mudata(mdata: Any) -> None:
+    """Raise unless it is a MuData; say how to make one."""
+    if not isinstance(mdata, MuData):
+        raise TypeError(
+            f"mdata is {'None' if mdata is None else f'a {type(mdata).__name__}'}, and a MuData with both modalities "
+            'is needed: mudata.MuData({"rna": rna, "atac": atac}) of two AnnData objects, or mudata.read_h5mu(path).'
+        )
+
+
+def check_up_to_date(mdata: MuData, mod: str) -> None:
+    """Raise unless ``mdata`` knows which of its cells the modality has, and in which order."""
+    rows = mdata.obsmap[mod].astype(np.int64).ravel() if mod in mdata.obsmap else np.zeros(0, dtype=np.int64)
+    names = mdata.mod[mod].obs_names
+    if not names.is_unique:
+        return  # which those say for whom cells must be told apart
+    fits = len(rows) == mdata.n_obs and np.count_nonzero(rows) == len(names) and rows.max(initial=0) <= len(names)
+    if not fits or not mdata.obs_names[rows > 0].equals(names[rows[rows > 0] - 1]):
+        raise ValueError(
+            f"mdata.mod[{mod!r}] was changed after mdata was made (cells removed, added or in another order): call "
+            "mdata.update() first, and compute anew what was computed before."
+        )
+
+
+def check_cell_names(mdata: MuData, mod: str) -> None:
+    """Raise unless every cell of a modality has a name of its own."""
+    names = mdata.mod[mod].obs_names
+    if not names.is_unique:
+        raise ValueError(
+            f"mdata.mod[{mod!r}].obs_names must be unique, and {names[names.duplicated()][0]!r} is there several "
+            "times: use obs_names_make_unique(), then mdata.update()."
+        )
 
 
 def check_option(argument: str, value: object, options: Collection[object]) -> None:
@@ -38,6 +74,7 @@ def check_option(argument: str, value: object, options: Collection[object]) -> N
 
 def check_writable(mdata: MuData, *, copy: bool) -> None:
     """Raise if results could not be written."""
+    check_mudata(mdata)
     if mdata.is_view and not copy:
         raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
 

@@ -81,6 +81,21 @@ z_rna
     Latent coordinates of RNA cells, cells x dimensions. The cells of the two modalities need not correspond.
 z_atac
     Latent coordinates of ATAC cells, cells x dimensions.""",
+    "z_of_batches": """\
+z
+    Latent coordinates of cells of one modality, cells x dimensions.
+batch
+    Batch of every cell.""",
+    "labels_of_batches": """\
+labels
+    Branch or cell type of every cell; batches are then compared within each. Left out are labels of a single batch, and
+    those of no more than k cells.""",
+    "raises_of_batches": """\
+Raises
+------
+ValueError
+    If lengths do not fit, a value is NaN or infinite, a batch or label is missing, there is a single batch, or no cells
+    can be compared since ``k`` is too large.""",
     "expression": """\
 predicted
     Predicted expression, cells x genes, dense or sparse.

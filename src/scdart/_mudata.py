@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import mudata
@@ -10,18 +10,30 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scdart._process import root_logger_kept
+
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
     from anndata import AnnData
     from mudata import MuData
 
 
-def columns_stay() -> AbstractContextManager:
+@contextmanager
+def columns_stay() -> Iterator[None]:
     """Let a new MuData leave the columns of ``obs`` and ``var`` in its modalities, as mudata does from 0.4 on."""
     if not hasattr(mudata, "set_options"):
-        return nullcontext()
-    return mudata.set_options(pull_on_update=False)
+        yield
+        return
+    options = mudata.set_options(pull_on_update=False)
+    with ExitStack() as stack:
+        with root_logger_kept():  # mudata logs by the root logger that its options change
+            stack.enter_context(options)
+        try:
+            yield
+        finally:
+            with root_logger_kept():
+                stack.close()
 
 
 def modality_rows(mdata: MuData, modality: str) -> np.ndarray:

@@ -8,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.neighbors import NearestNeighbors
 
+from scdart._process import threads_kept
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -123,11 +125,12 @@ def _approximate(query: NDArray, reference: NDArray, n_neighbors: int, random_st
     from pynndescent import NNDescent  # here, since it takes as long to import as all else together
 
     points = reference.astype(np.float32)
-    if query is reference:
-        # The graph that the search is about to walk along is all that is asked for.
-        indices, distances = NNDescent(points, n_neighbors=n_neighbors, random_state=random_state).neighbor_graph
-        distances = np.where(indices < 0, np.inf, distances)
-    else:
-        search = NNDescent(points, n_neighbors=max(n_neighbors, _MIN_LINKS), random_state=random_state)
-        indices, distances = search.query(query.astype(np.float32), k=n_neighbors)
+    with threads_kept():
+        if query is reference:
+            # The graph that the search is about to walk along is all that is asked for.
+            indices, distances = NNDescent(points, n_neighbors=n_neighbors, random_state=random_state).neighbor_graph
+            distances = np.where(indices < 0, np.inf, distances)
+        else:
+            search = NNDescent(points, n_neighbors=max(n_neighbors, _MIN_LINKS), random_state=random_state)
+            indices, distances = search.query(query.astype(np.float32), k=n_neighbors)
     return Neighbors(distances.astype(np.float64), indices)

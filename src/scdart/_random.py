@@ -1,8 +1,13 @@
-"""One meaning of ``random_state`` in all functions."""
+"""One meaning of ``random_state`` in all functions, and global streams that stay the user's."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def seed_of(random_state: int | None) -> int:
@@ -23,3 +28,18 @@ def seed_of(random_state: int | None) -> int:
     scvi = sys.modules.get("scvi")
     seed = None if scvi is None else scvi.settings.seed
     return 0 if seed is None else int(seed)
+
+
+@contextmanager
+def streams_kept() -> Iterator[None]:
+    """Leave the global random streams of Python, NumPy and PyTorch as they were, also after an error."""
+    from lightning.pytorch.utilities.seed import isolate_rng  # torch takes seconds to import
+
+    failed: BaseException | None = None
+    with isolate_rng():
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001  # Lightning restores nothing when one passes through it
+            failed = error
+    if failed is not None:
+        raise failed

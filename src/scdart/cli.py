@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from scdart import __version__
 from scdart._constants import ATAC, GENE_ACTIVITY, RNA, X_SCDART
+from scdart._files import check_place, replacing, size_of
 from scdart._terminal import Stages, peak_memory, progress_bar, reporting
 
 # torch, scvi-tools and scanpy take seconds to import: commands import what they need, so that help is there at once.
@@ -69,6 +70,7 @@ def demo(
     """
     with reporting(verbose=verbose):
         output_dir.mkdir(parents=True, exist_ok=True)
+        check_place(output_dir / "scdart_demo.h5mu", f"--output-dir {output_dir}")
         start = time.perf_counter()
         from scdart import _demo
 
@@ -83,7 +85,8 @@ def demo(
         for what, *values in _demo.score(mdata, predicted):
             table.add_row(what, *(f"{value:.3f}" for value in values))
         _demo.draw(mdata, output_dir / "scdart_demo.png")
-        mdata.write(output_dir / "scdart_demo.h5mu")
+        with replacing(output_dir / "scdart_demo.h5mu") as part:
+            mdata.write(part)
     Console().print(table)
     seconds = time.perf_counter() - start
     typer.echo(f"Done in {seconds:.0f} s. Written: {output_dir / 'scdart_demo.h5mu'}, {output_dir / 'scdart_demo.png'}")
@@ -123,6 +126,7 @@ def integrate(
     with reporting(verbose=verbose) as stages:
         mdata = _read(input_path)
         _check_output(output, input_path)
+        check_place(output, f"--output {output}", size_of(mdata))
         if annotation is not None and not annotation.is_file():
             raise FileNotFoundError(f"--annotation {annotation} does not exist.")
         for mod in (rna_mod, atac_mod):
@@ -147,7 +151,8 @@ def integrate(
             train_kwargs=progress_bar(),
             save_model=save_model,
         )
-        mdata.write(output)
+        with replacing(output) as part:
+            mdata.write(part)
         summary = _describe(mdata, rna_mod, atac_mod, stages) | _evaluate(mdata, rna_mod, atac_mod, label_key)
     table = Table(show_header=False, title=f"{input_path.name} -> {output}")
     for row in summary.items():
@@ -162,6 +167,9 @@ def report(
     model_dir: Annotated[
         Path | None, typer.Option("--model", help="Folder of the saved model; without it, the page has no losses.")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load the model whatever its file holds, which may be code to run.")
+    ] = False,
     color: Annotated[
         list[str] | None, typer.Option(help="Column to colour cells by; may be repeated. By default all that fit.")
     ] = None,
@@ -177,6 +185,7 @@ def report(
         mdata = _read(input_path)
         if output.suffix != ".html":
             raise ValueError(f"--output {output} must end with .html.")
+        check_place(output, f"--output {output}")
         if model_dir is not None and not (model_dir / "model.pt").is_file():
             raise FileNotFoundError(f"--model {model_dir} holds no model.pt: name the folder that model.save() wrote.")
         from scdart import pl
@@ -185,7 +194,7 @@ def report(
         try:
             pl.report(
                 mdata,
-                None if model_dir is None else SCDART.load(str(model_dir), mdata),
+                None if model_dir is None else SCDART.load(model_dir, mdata, trust=trust),
                 output,
                 color=color,
                 title=title or input_path.name,

@@ -255,37 +255,6 @@ def test_discrete_populations() -> None:
     np.testing.assert_allclose(within, 0.1, atol=0.04)
 
 
-# -- batches ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mod", ["rna", "atac"])
-def test_batches_differ_only_with_a_batch_effect(mod: str) -> None:
-    options = {"n_cells": 200, "n_genes": 300, "n_peaks": 900, "n_batches_rna": 2, "n_batches_atac": 2}
-    without = [_p_value_of_batch(simulate(**options, random_state=seed)[mod]) for seed in range(3)]
-    assert np.median(without) > 0.05
-    assert _p_value_of_batch(simulate(**options, batch_effect=1.0)[mod]) < 0.01
-
-
-def _p_value_of_batch(adata: AnnData) -> float:
-    """Permutation test of the maximum mean discrepancy between two batches, on principal components."""
-    adata = adata.copy()
-    sc.pp.normalize_total(adata)
-    sc.pp.log1p(adata)
-    sc.pp.pca(adata, n_comps=10)
-    distance = cdist(adata.obsm["X_pca"], adata.obsm["X_pca"], "sqeuclidean")
-    kernel = np.exp(-distance / np.median(distance))
-    batch = adata.obs["batch"].cat.codes.to_numpy()
-    assert np.bincount(batch).tolist() == [100, 100]
-
-    def discrepancy(labels: np.ndarray) -> float:
-        side = np.where(labels == 0, 1.0, -1.0)
-        return side @ kernel @ side
-
-    rng = np.random.default_rng(0)
-    null = [discrepancy(rng.permutation(batch)) for _ in range(300)]
-    return (1 + np.sum(null >= discrepancy(batch))) / 301
-
-
 # -- the prior -------------------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,8 @@ def test_all_names_exist():
         lambda z: metrics.silhouette_label(z, [0, 0, 0, 1, 1, 1]),
         lambda z: metrics.silhouette_batch(z, [0, 0, 0, 1, 1, 1]),
         lambda z: metrics.modality_mixing(z, z, k=6),
+        lambda z: metrics.batch_ilisi(z, [0, 0, 0, 1, 1, 1], k=6),
+        lambda z: metrics.batch_kbet(z, [0, 0, 0, 1, 1, 1], k=3),
     ],
 )
 def test_missing_scib_metrics_is_explained(metric, rng, monkeypatch):

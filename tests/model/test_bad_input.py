@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 
+import mudata
 import numpy as np
 import pytest
 from scipy import sparse
 
+import scdart
 from scdart.model import SCDART
 
 
@@ -136,3 +138,40 @@ def test_unknown_preset_spread_and_schedule(make_mdata):
 def test_setup_anndata_points_to_setup_mudata(make_mdata):
     with pytest.raises(NotImplementedError, match="setup_mudata"):
         SCDART.setup_anndata(make_mdata()["rna"])
+
+
+@pytest.mark.parametrize("given", ["AnnData", None, {"rna": 1}, "file.h5mu"])
+def test_what_is_no_mudata_is_told_how_to_make_one(make_mdata, given):
+    given = make_mdata()["rna"].copy() if given == "AnnData" else given
+    for function in (SCDART.setup_mudata, scdart.pp.diffusion_coordinates, scdart.pp.anchors, scdart.tl.integrate):
+        with pytest.raises(TypeError, match=r'MuData with both modalities is needed: mudata.MuData\(\{"rna": rna'):
+            function(given)
+
+
+@pytest.mark.parametrize("change", ["fewer", "order"])
+def test_modalities_that_were_changed_ask_for_an_update(make_mdata, change):
+    mdata = make_mdata()
+    rows = np.arange(40) if change == "fewer" else np.random.default_rng(0).permutation(60)
+    mdata.mod["rna"] = mdata["rna"][rows].copy()
+    for function in (SCDART.setup_mudata, scdart.pp.diffusion_coordinates, scdart.tl.integrate):
+        with pytest.raises(ValueError, match=r"mod\['rna'\] was changed after mdata was made.*mdata.update\(\)"):
+            function(mdata)
+
+
+def test_names_that_rather_collide_are_warned_about(make_mdata):
+    few, many = make_mdata(n_shared=10), make_mdata(n_shared=50)
+    with pytest.warns(UserWarning, match="10 cells have the same name in both modalities"):
+        SCDART.setup_mudata(few)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        SCDART.setup_mudata(many)
+
+
+def test_repeated_cell_names_are_found_before_any_work(make_mdata, monkeypatch):
+    mdata = make_mdata()
+    rna = mdata["rna"].copy()
+    rna.obs_names = ["same"] * 60
+    mdata = mudata.MuData({"rna": rna, "atac": mdata["atac"].copy()})
+    monkeypatch.setattr(scdart.pp, "diffusion_coordinates", lambda *args, **kwargs: pytest.fail("work began"))
+    with pytest.raises(ValueError, match="'same' is there several times: use obs_names_make_unique"):
+        scdart.tl.integrate(mdata)

@@ -65,3 +65,55 @@ def test_gene_activity_needs_atac(trained):
     model, mdata = trained
     with pytest.raises(KeyError, match="atac"):
         model.get_gene_activity(md.MuData({"rna": mdata["rna"].copy()}))
+
+
+def test_anndata_is_the_modality_whose_features_it_has(trained):
+    model, mdata = trained
+    for mod in ("rna", "atac"):
+        expected = model.get_latent_representation(modality=mod)
+        np.testing.assert_allclose(model.get_latent_representation(mdata[mod].copy()), expected, atol=1e-5)
+    predicted = model.get_gene_activity(mdata["atac"].copy())
+    np.testing.assert_allclose(predicted, model.get_gene_activity(), atol=1e-5)
+    other = mdata["rna"].copy()
+    other.var_names = [f"other{i}" for i in range(other.n_vars)]
+    with pytest.raises(ValueError, match="neither the genes nor the peaks.*other0"):
+        model.get_latent_representation(other)
+
+
+@pytest.mark.parametrize("change", ["order", "names"])
+def test_other_features_are_refused_with_the_call_that_mends_it(trained, change):
+    model, mdata = trained
+    rna = mdata["rna"][:, ::-1].copy() if change == "order" else mdata["rna"].copy()
+    if change == "names":
+        rna.var_names = [f"{name}-1" for name in rna.var_names]
+    with pytest.raises(ValueError, match=r"order must be those of the model.*prepare_query_mudata\(mdata, model\)"):
+        model.get_latent_representation(md.MuData({"rna": rna, "atac": mdata["atac"].copy()}))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
+def test_counts_of_a_query_are_checked(trained, value):
+    model, mdata = trained
+    query = mdata.copy()
+    query["rna"].X.data[5] = value
+    with pytest.raises(ValueError, match=r"mdata.mod\['rna'\].X holds 1 values that are negative, NaN or infinite"):
+        model.get_latent_representation(query)
+
+
+def test_modalities_of_other_names_are_refused(trained):
+    model, mdata = trained
+    query = md.MuData({"GEX": mdata["rna"].copy(), "peaks": mdata["atac"].copy()})
+    with pytest.raises(
+        KeyError, match=r"none of the modalities of the model, \['rna', 'atac'\], but \['GEX', 'peaks'\]"
+    ):
+        model.get_latent_representation(query)
+
+
+def test_cells_of_a_third_modality_are_said(trained):
+    model, mdata = trained
+    third = mdata["rna"][:7].copy()
+    third.obs_names = [f"third{i}" for i in range(7)]
+    query = md.MuData({"rna": mdata["rna"].copy(), "atac": mdata["atac"].copy(), "prot": third})
+    with pytest.warns(UserWarning, match="7 cells are of neither modality of the model"):
+        latent = model.get_latent_representation(query)
+    assert np.isnan(latent).any(axis=1).sum() == 7
+    np.testing.assert_array_equal(np.isnan(latent).any(axis=1), query.obs_names.str.startswith("third"))

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import scvi
 from scipy.spatial.distance import pdist, squareform
 
+from scdart._slots import given_times
 from scdart.pp import _diffusion, diffusion_coordinates
 from scdart.pp._features import log_normalize, lsi, pca, tfidf
 from scdart.pp._kernel import alpha_decay_kernel
@@ -91,7 +92,7 @@ def test_numbers_that_are_given_again_count_again(thousand):
     again = block_distances(written)
     np.testing.assert_allclose((again[0] + again[5]) / 2, (3 * once[0] + once[5]) / 4, rtol=1e-4)
     assert written.obsm[KEY].shape[1] == 2 * uns["n_components"]
-    assert _diffusion.given_times(uns) == (0, 0, 0, 5)
+    assert given_times(uns) == (0, 0, 0, 5)
 
 
 def test_real_cells_hold_the_error(data_dir):

@@ -57,7 +57,7 @@ def registered_batches(manager: AnnDataManager, role: str) -> np.ndarray:
     """
     modality = MODALITIES[role]
     if modality.batch not in manager.data_registry:
-        return np.zeros(registered_n_cells(manager)[role], dtype=np.int64)
+        return np.zeros(manager.get_from_registry(modality.counts).shape[0], dtype=np.int64)
     names = np.asarray(manager.get_state_registry(modality.batch)[BatchField.NAMES]).tolist()
     key, mod = (getattr(manager.data_registry[modality.batch], part) for part in ("attr_key", "mod_key"))
     adata = manager.adata.mod[mod]

@@ -12,7 +12,7 @@ from scvi import settings
 
 from scdart._anchor_slots import are_as_written, confidence_slot
 from scdart._batches import check_batches, stored_effects
-from scdart._checks import checked_prior, counts_slot, on_disk, stored_counts
+from scdart._checks import check_mudata, check_up_to_date, checked_prior, counts_slot, on_disk, stored_counts
 from scdart._constants import ANCHORS, ATAC, RNA
 from scdart._mudata import modality_rows
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Batch statistics and pairwise losses need more than one cell.
 MIN_CELLS = 3
+
+#: Share of cells with the same name below which names rather collide than tell that cells are the same.
+_FEW_SHARED = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -65,17 +68,24 @@ def check_setup(
     for role, mod in mods.items():
         check_made_for_batches(adata[role], mod, diffusion_key, batch_key)
     shared = int(np.logical_and(*(modality_rows(mdata, name) >= 0 for name in mods.values())).sum())
-    if shared:
-        logger.info(
-            "%d cells have the same name in both modalities. Training does not use this; if barcodes only collide, "
-            "give the modalities distinct obs_names.",
-            shared,
-        )
+    if not shared:
+        return
+    said = (
+        f"{shared:,} cells have the same name in both modalities, and are taken for the same cells: their two "
+        "positions are averaged. Training does not use this. If only their barcodes are the same, give the modalities "
+        "distinct obs_names."
+    )
+    # Where cells were measured together, most of the smaller modality are.
+    if shared < _FEW_SHARED * min(one.n_obs for one in adata.values()):
+        warnings.warn(said, UserWarning, stacklevel=settings.warnings_stacklevel)
+    else:
+        logger.info(said)
 
 
 def check_modality(mdata: MuData, modality: str | None, role: str) -> AnnData:
     """Return the modality that plays a role; its names must be unique."""
-    if modality not in mdata.mod:
+    check_mudata(mdata)
+    if modality is None or modality not in mdata.mod:
         raise KeyError(
             f"modality {modality!r} (for {role}) is not in mdata.mod, which has {sorted(mdata.mod)}. "
             f"Name it with modalities={{{MODALITIES[role].argument!r}: ...}}."
@@ -87,6 +97,7 @@ def check_modality(mdata: MuData, modality: str | None, role: str) -> AnnData:
                 f"mdata[{modality!r}].{axis} has duplicates, for example {names[names.duplicated()][0]!r}. "
                 f"Make them unique (`adata.{axis}_make_unique()`), then `mdata.update()`."
             )
+    check_up_to_date(mdata, modality)
     return adata
 
 

@@ -42,6 +42,7 @@ def check_arguments(args: Mapping[str, Any]) -> tuple[int, int]:
     _check_choice("link_nonlinearity", args["link_nonlinearity"], get_args(LinkNonlinearity))
     _check_links(args)
     _check_design(args, n_rna, n_atac)
+    _check_batches(args)
     return n_rna, n_atac
 
 
@@ -79,6 +80,30 @@ def _check_design(args: Mapping[str, Any], n_rna: int, n_atac: int) -> None:
     for modality, n_cells in (("rna", n_rna), ("atac", n_atac)):
         if args[f"n_batches_{modality}"] > n_cells:
             raise ValueError(f"n_batches_{modality}={args[f'n_batches_{modality}']} exceeds its {n_cells} cells")
+
+
+def _check_batches(args: Mapping[str, Any]) -> None:
+    """Compare what is said of each batch with the number of batches, and with all that sets the same shares."""
+    for mod, capture in (("rna", args["capture_efficiency"][0]), ("atac", args["peak_capture"])):
+        n_batches = args[f"n_batches_{mod}"]
+        shares, depth = (args[f"batch_{what}_{mod}"] for what in ("proportions", "depth"))
+        for name, given in ((f"batch_proportions_{mod}", shares), (f"batch_depth_{mod}", depth)):
+            if given is not None and len(given) != n_batches:
+                raise ValueError(
+                    f"{name} has {len(given)} entries for n_batches_{mod}={n_batches}: give one for each batch"
+                )
+        if shares is not None:
+            for other in (f"proportions_{mod}", "rare_branch", *(("proportions_rna",) if args["paired"] else ())):
+                if args[other] is not None:
+                    raise ValueError(f"{other} and batch_proportions_{mod} both set the share of a branch: give one")
+        for value in () if depth is None else depth:
+            _check_number(f"a factor of batch_depth_{mod}", value, positive=True)
+            if value * capture > 1:
+                of = "the mean of capture_efficiency" if mod == "rna" else "peak_capture"
+                raise ValueError(
+                    f"batch_depth_{mod} has a factor of {value}, which would capture more than there is: with {of} at "
+                    f"{capture}, factors must be at most {1 / capture:.3g}"
+                )
 
 
 def _check_count(name: str, value: Any, *, at_least: int) -> None:

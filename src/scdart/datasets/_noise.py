@@ -47,10 +47,13 @@ def rna_counts(
     return csr_matrix(rng.poisson(captured * -np.expm1(-reads_per_molecule)).astype(np.float32))
 
 
-def atac_signal(accessibility: csr_matrix, capture: float, rng: np.random.Generator) -> csr_matrix:
-    """Draw the captured copies of each open peak, with a measurement error of 10%: (cells x peaks)."""
+def atac_signal(accessibility: csr_matrix, capture: FloatArray, rng: np.random.Generator) -> csr_matrix:
+    """Draw the captured copies of each open peak, with a measurement error of 10%: (cells x peaks).
+
+    ``capture`` is the share of copies that is captured, cell by cell.
+    """
     signal = accessibility.astype(np.float32)
-    captured = rng.binomial(np.rint(signal.data).astype(np.int64), capture)
+    captured = rng.binomial(np.rint(signal.data).astype(np.int64), np.repeat(capture, np.diff(signal.indptr)))
     signal.data = (captured * (1 + _RELATIVE_ERROR * rng.standard_normal(len(captured)))).astype(np.float32)
     signal.eliminate_zeros()
     return signal

@@ -15,6 +15,7 @@ from scdart._mudata import columns_stay
 from scdart._random import seed_of
 from scdart.pp import gene_activity, set_gene_activity
 
+from ._batches import Batches, compositions_of
 from ._checks import check_arguments
 from ._kinetics import Regulation, draw_effects
 from ._links import draw_links
@@ -67,6 +68,10 @@ def simulate(
     n_batches_rna: int = 1,
     n_batches_atac: int = 1,
     batch_effect: float = 0.0,
+    batch_proportions_rna: Sequence[Sequence[float]] | None = None,
+    batch_proportions_atac: Sequence[Sequence[float]] | None = None,
+    batch_depth_rna: Sequence[float] | None = None,
+    batch_depth_atac: Sequence[float] | None = None,
     random_state: int | None = None,
 ) -> mudata.MuData:
     """Simulate RNA and ATAC counts of cells on a tree, with everything known that made them.
@@ -129,9 +134,17 @@ def simulate(
     peak_density
         Largest share of non-zero entries in the ATAC counts; the weakest are lost.
     n_batches_rna, n_batches_atac
-        Batches of the modality, to which cells belong at random.
+        Batches of the modality, of equal size, to which cells belong at random.
     batch_effect
         Largest effect of a batch on a feature, as a log2 fold change. Effects are uniform.
+    batch_proportions_rna, batch_proportions_atac
+        For each batch of the modality, the shares of its cells on each branch as in `proportions_rna`: batches then
+        differ in composition, and with 0, a batch lacks a branch. If `paired`, the batches of one modality must have as
+        many cells of each branch as those of the other, all taken together; given for one modality alone, the cells
+        are of the other's batches at random.
+    batch_depth_rna, batch_depth_atac
+        For each batch of the modality, a factor of the share of transcripts, or of copies of open peaks, that is
+        captured. `peak_density` holds for all ATAC cells together, and a shallow batch loses most by it.
     random_state
         Seed; `None` takes `scvi.settings.seed`, or 0 where there is none. The same seed gives the same tree with any
         number or composition of cells, and the same cells with any noise.
@@ -142,7 +155,8 @@ def simulate(
 
     `rna.obs`, `atac.obs`
         `branch`; `pseudotime`, the distance from the root; `pair_id`, the number of the simulated cell, which is the
-        same in both modalities only for the same cell; `batch`. RNA cells also have their `capture_efficiency`.
+        same in both modalities only for the same cell; `batch`. RNA cells also have their `capture_efficiency`, in
+        which the depth of their batch is included.
     `rna.obsm["tree_factors"]`, `atac.obsm["tree_factors"]`
         The factors that follow the tree, (n_cells, n_de).
     `rna.layers["true_expression"]`, `atac.obsm["true_expression"]`
@@ -181,12 +195,18 @@ def simulate(
     # Separate streams: the tree stays the same with other cells, and the cells with other links or noise.
     rng_tree, rng_cells, rng_links, rng_law, rng_rna, rng_atac = np.random.default_rng(seed).spawn(6)
 
-    proportions = {"proportions_rna": proportions_rna}
-    if not paired:
-        proportions["proportions_atac"] = proportions_atac
+    composition = compositions_of(tree, {RNA: n_rna, ATAC: n_atac}, arguments)
+    if paired:
+        n_drawn, proportions = [n_rna], {"proportions_rna": proportions_rna}
+        drawn = {"proportions_rna": composition[RNA] or composition[ATAC]}
+    else:
+        n_drawn = [n_rna, n_atac]
+        proportions = {"proportions_rna": proportions_rna, "proportions_atac": proportions_atac}
+        drawn = {"proportions_rna": composition[RNA], "proportions_atac": composition[ATAC]}
+    proportions |= {name: one.shares for name, one in drawn.items() if one is not None}
     cells = draw_cells(
         tree,
-        [n_rna] if paired else [n_rna, n_atac],
+        n_drawn,
         proportions=proportions,
         rare_branch=rare_branch,
         discrete=discrete,
@@ -221,7 +241,7 @@ def simulate(
         links.genes,
         draw_capture_efficiency(n_rna, *capture_efficiency, rng_rna),
         sequencing_depth,
-        draw_batch_effects(n_batches_rna, n_genes, batch_effect, rng_rna),
+        Batches(draw_batch_effects(n_batches_rna, n_genes, batch_effect, rng_rna), composition[RNA], batch_depth_rna),
         rng_rna,
     )
     atac = _measure_atac(
@@ -230,7 +250,9 @@ def simulate(
         links.peaks,
         peak_capture,
         peak_density,
-        draw_batch_effects(n_batches_atac, n_peaks, batch_effect, rng_atac),
+        Batches(
+            draw_batch_effects(n_batches_atac, n_peaks, batch_effect, rng_atac), composition[ATAC], batch_depth_atac
+        ),
         rng_atac,
     )
     dynamic_genes, dynamic_peaks = regulation.dynamic(n_de)
@@ -253,17 +275,18 @@ def _measure_rna(
     genes: pd.DataFrame,
     efficiency: FloatArray,
     sequencing_depth: float,
-    batch_effects: FloatArray,
+    batches: Batches,
     rng: np.random.Generator,
 ) -> AnnData:
-    batch = _assign_batches(len(cells), len(batch_effects), rng)
+    batch = batches.assign(cells.branch, rng)
+    efficiency = np.minimum(efficiency * batches.depth_of(batch), 1)
     expected = np.empty((len(cells), len(genes)), dtype=np.float32)
     counts = []
     for block in _blocks(len(cells), regulation.n_features):
         factors = cells.factors[block]
         kinetics = regulation.kinetics(factors, regulation.accessibility(factors))
         expected[block] = kinetics.expected_expression
-        seen = efficiency[block, None] * batch_effects[batch[block]]
+        seen = efficiency[block, None] * batches.effects[batch[block]]
         counts.append(rna_counts(kinetics, seen, sequencing_depth, rng))
     rna = AnnData(vstack(counts, format="csr"), obs=_obs(cells, RNA, batch), var=genes)
     rna.obs["capture_efficiency"] = efficiency
@@ -278,25 +301,22 @@ def _measure_atac(
     peaks: pd.DataFrame,
     capture: float,
     density: float,
-    batch_effects: FloatArray,
+    batches: Batches,
     rng: np.random.Generator,
 ) -> AnnData:
-    batch = _assign_batches(len(cells), len(batch_effects), rng)
+    batch = batches.assign(cells.branch, rng)
+    depth = batches.depth_of(batch)
     expected, signal = [], []
     for block in _blocks(len(cells), regulation.n_features):
         factors = cells.factors[block]
         accessibility = regulation.accessibility(factors)
         expected.append(regulation.kinetics(factors, accessibility).expected_expression.astype(np.float32))
-        signal.append(atac_signal(accessibility, capture, rng))
-    counts = atac_counts(vstack(signal, format="csr"), batch, batch_effects, density)
+        signal.append(atac_signal(accessibility, capture * depth[block], rng))
+    counts = atac_counts(vstack(signal, format="csr"), batch, batches.effects, density)
     atac = AnnData(counts, obs=_obs(cells, ATAC, batch), var=peaks)
     atac.obsm["tree_factors"] = cells.tree_factors
     atac.obsm["true_expression"] = np.concatenate(expected)
     return atac
-
-
-def _assign_batches(n_cells: int, n_batches: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    return rng.permutation(np.arange(n_cells) % n_batches)
 
 
 def _obs(cells: Cells, modality: str, batch: NDArray[np.intp]) -> pd.DataFrame:

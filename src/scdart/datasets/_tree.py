@@ -109,6 +109,15 @@ def branch_shares(
     return np.array([shares[labels.index(branch.label)] if branch in occupied else 0.0 for branch in branches])
 
 
+def numbers_of_cells(shares: NDArray[np.float64], n_cells: int) -> NDArray[np.intp]:
+    """Whole numbers of cells, which sum to ``n_cells``: what is left after rounding down goes to the largest rests."""
+    quota = shares * n_cells
+    counts = np.floor(quota).astype(np.intp)
+    largest_remainders = np.argsort(counts - quota, kind="stable")[: n_cells - counts.sum()]
+    counts[largest_remainders] += 1
+    return counts
+
+
 def place_cells(
     branches: Sequence[Branch], shares: NDArray[np.float64], n_cells: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -116,10 +125,7 @@ def place_cells(
 
     Within a branch the cells are spread evenly, each at a random point of its own stretch.
     """
-    quota = shares * n_cells
-    counts = np.floor(quota).astype(int)
-    largest_remainders = np.argsort(counts - quota, kind="stable")[: n_cells - counts.sum()]
-    counts[largest_remainders] += 1
+    counts = numbers_of_cells(shares, n_cells)
     branch = np.repeat(np.arange(len(branches)), counts)
     depth = np.concatenate(
         [b.start + b.length * (np.arange(m) + rng.random(m)) / max(m, 1) for b, m in zip(branches, counts, strict=True)]

@@ -6,6 +6,7 @@ measured in both modalities, and are for evaluation only.
 
 from __future__ import annotations
 
+from ._batches import batch_ilisi, batch_kbet, batch_mixing
 from ._clustering import ClusteringAgreement, cluster_consistency, nmi_ari, nmi_ari_kmeans
 from ._expression import cell_correlation, expression_mse, gene_correlation
 from ._links import gact_error, link_auprc
@@ -26,6 +27,9 @@ __all__ = [
     "ClusteringAgreement",
     "LabelTransfer",
     "alignment_score",
+    "batch_ilisi",
+    "batch_kbet",
+    "batch_mixing",
     "branch_alignment",
     "branches_f1",
     "cell_correlation",

@@ -177,12 +177,15 @@ def modality_mixing(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int = 90) -> floa
     0.0
     """
     rna, atac = check_clouds(z_rna, z_atac, ("z_rna", "z_atac"))
-    n = len(rna) + len(atac)
-    check_count(k, "k", minimum=6, maximum=n, of="all cells")
-    z = np.concatenate([rna, atac])
+    return ilisi(np.concatenate([rna, atac]), _modality(len(rna), len(atac)), k)
+
+
+def ilisi(z: NDArray, labels: NDArray, k: int) -> float:
+    """Scaled iLISI of the labels of cells, by scib-metrics on exact neighbours, among which is the cell itself."""
+    check_count(k, "k", minimum=6, maximum=len(z), of="all cells")
     found = nearest(z, z, n_neighbors=k, algorithm="auto")
     neighbors = import_scib("scib_metrics.nearest_neighbors").NeighborsResults(**found._asdict())
-    return float(import_scib().ilisi_knn(neighbors, _modality(len(rna), len(atac))))
+    return float(import_scib().ilisi_knn(neighbors, labels))
 
 
 def _modality(n_rna: int, n_atac: int) -> NDArray[np.intp]:
@@ -196,17 +199,20 @@ def _alignment(rna: NDArray, atac: NDArray, k: int | None, rng: np.random.Genera
         k = max(1, round(0.1 * 2 * n))
     check_count(k, "k", maximum=2 * n - 1, of="the other cells compared after sampling to equal numbers")
     z = np.concatenate([z if len(z) == n else rng.choice(z, n, replace=False) for z in (rna, atac)])
-    n_same = _same_modality_neighbors(z, _modality(n, n), k).mean()
+    n_same = neighbors_of_same_label(z, _modality(n, n), k).mean()
     return float(1 - (n_same - k / 2) / (k - k / 2))
 
 
-def _same_modality_neighbors(z: NDArray, modality: NDArray, k: int) -> NDArray[np.float64]:
-    """Count, per cell, the k nearest other cells of its own modality; ties by expectation over their random order."""
+def neighbors_of_same_label(z: NDArray, labels: NDArray, k: int) -> NDArray[np.float64]:
+    """Count, per cell, those of the k nearest other cells with its own label (modality, batch).
+
+    Where cells are as near as the furthest of them, by expectation over their random order.
+    """
     n_same = np.empty(len(z))
     for rows, distance in squared_distance_blocks(z, z):
         np.fill_diagonal(distance[:, rows], np.inf)
         radius = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
-        same = modality[rows, None] == modality
+        same = labels[rows, None] == labels
         closer, tied = distance < radius, distance == radius
         share = (tied & same).sum(axis=1) / tied.sum(axis=1)
         n_same[rows] = (closer & same).sum(axis=1) + (k - closer.sum(axis=1)) * share

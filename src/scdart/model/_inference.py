@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
+from anndata import AnnData
+from mudata import MuData
 from scvi import settings
 from scvi.model.base import BaseModelClass
 
+from scdart._checks import check_mudata, check_up_to_date, stored_counts
 from scdart._constants import ATAC, RNA
-from scdart._mudata import modality_rows
+from scdart._mudata import columns_stay, modality_rows
 from scdart._random import seed_of
-from scdart.data import names_of_modalities, registered_columns, registered_names, sequential_loader
+from scdart.data import MODALITIES, names_of_modalities, registered_columns, registered_names, sequential_loader
 
 from ._confidence import round_trip_confidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from mudata import MuData
 
     from scdart.module import SCDARTModule
 
@@ -33,7 +35,7 @@ class InferenceMixin(BaseModelClass):
     @torch.no_grad()
     def get_latent_representation(
         self,
-        mdata: MuData | None = None,
+        mdata: MuData | AnnData | None = None,
         *,
         modality: str | None = None,
         indices: Sequence[int] | None = None,
@@ -44,8 +46,8 @@ class InferenceMixin(BaseModelClass):
         Parameters
         ----------
         mdata
-            MuData with the genes and peaks that the model was trained on; a modality may be missing. ``None`` means
-            the training data.
+            MuData with the genes and peaks that the model was trained on; a modality may be missing. An AnnData is
+            taken for cells of the modality whose features it has. ``None`` means the training data.
         modality
             Name of one modality. ``None`` means all cells, and cells measured in both modalities get the mean of
             their two positions.
@@ -62,6 +64,9 @@ class InferenceMixin(BaseModelClass):
         ------
         KeyError
             If the modality is not one of the model's, or not in ``mdata``.
+        ValueError
+            If features are not those of the model in its order, counts cannot be used, or a cell is of no batch that
+            the model knows.
         RuntimeError
             If the model has not been trained.
         """
@@ -70,7 +75,7 @@ class InferenceMixin(BaseModelClass):
     @torch.no_grad()
     def get_gene_activity(
         self,
-        mdata: MuData | None = None,
+        mdata: MuData | AnnData | None = None,
         *,
         indices: Sequence[int] | None = None,
         genes: Sequence[str] | None = None,
@@ -81,7 +86,7 @@ class InferenceMixin(BaseModelClass):
         Parameters
         ----------
         mdata
-            MuData with the ATAC modality; ``None`` means the training data.
+            MuData with the ATAC modality, or an AnnData of ATAC cells; ``None`` means the training data.
         indices
             Rows of the ATAC modality; ``None`` means all.
         genes
@@ -188,7 +193,7 @@ class InferenceMixin(BaseModelClass):
 
     def _by_cell(
         self,
-        mdata: MuData | None,
+        mdata: MuData | AnnData | None,
         modality: str | None,
         indices: Sequence[int] | None,
         batch_size: int | None,
@@ -205,16 +210,23 @@ class InferenceMixin(BaseModelClass):
             return values(self._role(modality), self._rows(mdata, modality, indices))
         cells = np.arange(mdata.n_obs) if indices is None else _integer_rows(indices, mdata.n_obs, "mdata.obs")
         measured = np.zeros((len(cells), 1), dtype=np.float32)
-        total = 0.0 * measured
+        total = np.full((len(cells), 1), np.nan, dtype=np.float32)
         for role, name in self._mods.items():
             rows = modality_rows(mdata, name)[cells] if name in mdata.mod else np.full(len(cells), -1)
             present = rows >= 0
             if present.any():
                 found = values(role, rows[present])
                 total = np.broadcast_to(total, (len(cells), found.shape[1])).copy()
-                total[present] += found
+                total[present] = np.where(measured[present] > 0, total[present], 0) + found
                 measured[present] += 1
-        return total / measured
+        if not measured.all():
+            warnings.warn(
+                f"{np.count_nonzero(measured == 0):,} cells are of neither modality of the model, "
+                f"{list(self._mods.values())}: their rows are NaN. Leave other modalities out before you go on.",
+                UserWarning,
+                stacklevel=settings.warnings_stacklevel,
+            )
+        return total / np.maximum(measured, 1)
 
     def _minibatches(self, mdata: MuData, role: str, rows: np.ndarray, batch_size: int | None) -> Iterator[dict]:
         self.module.eval()
@@ -233,11 +245,49 @@ class InferenceMixin(BaseModelClass):
                 return role
         raise KeyError(f"modality {modality!r} is not one of the model's: {list(self._mods.values())}.")
 
-    def _checked(self, mdata: MuData | None) -> MuData:
+    def _checked(self, mdata: MuData | AnnData | None) -> MuData:
         self._check_if_trained(warn=False)
+        if isinstance(mdata, AnnData):
+            mdata = self._as_mudata(mdata)
+        if mdata is not None and mdata is not self._adata:
+            self._check_query(mdata)
         if mdata is not None and mdata.is_view:
             mdata = mdata.copy()  # scvi-tools would turn the user's view into a copy in place
         return self._validate_anndata(mdata)
+
+    def _as_mudata(self, adata: AnnData) -> MuData:
+        """Take cells of one modality for what their features say they are."""
+        for role, mod in self._mods.items():
+            if adata.var_names.isin(registered_names(self.registry, role)).mean() > 0.5:
+                with columns_stay():
+                    return MuData({mod: adata})
+        raise ValueError(
+            "The AnnData has neither the genes nor the peaks of the model: its var_names are "
+            f"{adata.var_names[:3].to_list()}, ..."
+        )
+
+    def _check_query(self, mdata: MuData) -> None:
+        """Raise unless new cells have the features of the model in its order, and counts."""
+        check_mudata(mdata)
+        if not any(mod in mdata.mod for mod in self._mods.values()):
+            raise KeyError(
+                f"mdata has none of the modalities of the model, {list(self._mods.values())}, but {list(mdata.mod)}: "
+                "name them as in training."
+            )
+        for role, mod in self._mods.items():
+            if mod not in mdata.mod or mdata.mod[mod].n_obs == 0:
+                continue
+            adata, names = mdata.mod[mod], registered_names(self.registry, role)
+            if not adata.var_names.equals(names):
+                known = int(names.isin(adata.var_names).sum())
+                raise ValueError(
+                    f"Number of vars and their order must be those of the model: mdata.mod[{mod!r}] has {known:,} of "
+                    f"its {len(names):,} features, and {adata.n_vars:,} in all. Run "
+                    "scdart.model.SCDART.prepare_query_mudata(mdata, model) first, which puts them in order and fills "
+                    "in what is missing."
+                )
+            check_up_to_date(mdata, mod)
+            stored_counts(adata, self.registry["setup_args"][MODALITIES[role].argument], mod)
 
     def _rows(self, mdata: MuData, modality: str, indices: Sequence[int] | None) -> np.ndarray:
         if modality not in mdata.mod:

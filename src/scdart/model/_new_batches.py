@@ -28,6 +28,8 @@ class NewBatchesMixin(BaseModelClass):
     """Batches of new cells, for a model that was trained with several."""
 
     module: SCDARTModule
+    #: scvi-tools takes the first query of a model that was loaded without data for its own data.
+    _has_training_data: bool
 
     def add_batches(self, mdata: MuData, *, n_neighbors: int = MIN_BATCH - 1, random_state: int | None = None) -> None:
         """Learn by which factors batches differ that the model was not trained on, without training it again.
@@ -77,7 +79,7 @@ class NewBatchesMixin(BaseModelClass):
         mods = {role: mod for role, mod in names_of_modalities(self.registry).items() if mod in mdata.mod}
         if key is None:
             raise ValueError("The model knows no batches: train it with setup_mudata(mdata, batch_key=...).")
-        if self._adata_manager is None:
+        if not self._has_training_data:
             raise ValueError("New batches are compared with the training data: load the model with them.")
         check_batches(mdata, key, mods, min_cells=1, may_be_one=True)
         # What is registered of other data does not know the new batches; it is registered anew when it is used.

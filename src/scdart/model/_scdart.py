@@ -12,6 +12,7 @@ from scdart import pp
 from scdart._batches import batches_of
 from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
+from scdart._random import streams_kept
 from scdart.data import (
     MODALITIES,
     REGISTRY_KEYS,
@@ -35,13 +36,24 @@ from ._initialization import initialize_from_data
 from ._links import LinksMixin
 from ._new_batches import NewBatchesMixin
 from ._presets import PRESETS
+from ._saving import SavingMixin
 from ._training_plan import SCDARTTrainingPlan
 
 if TYPE_CHECKING:
     from mudata import MuData
 
+_PLAIN = bool | int | float | str
 
-class SCDART(InferenceMixin, LinksMixin, NewBatchesMixin, UnsupervisedTrainingMixin, ArchesMixin, BaseModelClass):
+
+class SCDART(
+    InferenceMixin,
+    LinksMixin,
+    NewBatchesMixin,
+    SavingMixin,
+    UnsupervisedTrainingMixin,
+    ArchesMixin,
+    BaseModelClass,
+):
     """Joint latent space of unpaired scRNA-seq and scATAC-seq that keeps trajectories :cite:p:`Zhang2022`.
 
     A gene-activity network turns the accessibility of a cell into expression (pseudo-RNA), a projection network
@@ -87,6 +99,7 @@ class SCDART(InferenceMixin, LinksMixin, NewBatchesMixin, UnsupervisedTrainingMi
         **module_kwargs: Any,
     ) -> None:
         super().__init__(mdata, registry)
+        self._has_training_data = mdata is not None
         self._preset = chosen(preset, PRESETS, "preset")
         options = {**self._preset.module, **module_kwargs}
         if n_latent is not None:
@@ -231,7 +244,7 @@ class SCDART(InferenceMixin, LinksMixin, NewBatchesMixin, UnsupervisedTrainingMi
         plan_kwargs: dict | None = None,
         **trainer_kwargs: Any,
     ) -> None:
-        """Train the model.
+        """Train the model. Global random streams are read, and left as they were.
 
         Parameters
         ----------
@@ -292,25 +305,35 @@ class SCDART(InferenceMixin, LinksMixin, NewBatchesMixin, UnsupervisedTrainingMi
         self.module.train()
         # The sampler hands every process its own minibatches; Lightning must not wrap it again.
         trainer_kwargs.setdefault("use_distributed_sampler", False)
-        super().train(
-            max_epochs=max_epochs,
-            accelerator=accelerator,
-            devices=devices,
-            train_size=train_size,
-            validation_size=validation_size,
-            shuffle_set_split=shuffle_set_split,
-            batch_size=batch_size,
-            early_stopping=early_stopping,
-            datasplitter_kwargs={"anchored": self._anchored, **datasplitter_kwargs},
-            plan_kwargs={**self._preset.plan, **(plan_kwargs or {})},
-            **trainer_kwargs,
-        )
+        with streams_kept():
+            super().train(
+                max_epochs=max_epochs,
+                accelerator=accelerator,
+                devices=devices,
+                train_size=train_size,
+                validation_size=validation_size,
+                shuffle_set_split=shuffle_set_split,
+                batch_size=batch_size,
+                early_stopping=early_stopping,
+                datasplitter_kwargs={"anchored": self._anchored, **datasplitter_kwargs},
+                plan_kwargs={**self._preset.plan, **(plan_kwargs or {})},
+                **trainer_kwargs,
+            )
 
     def _note_training(self, **options: Any) -> None:
         """Keep, with the model when it is saved, what it takes to repeat the training; not objects such as loggers."""
-        plain = (bool, int, float, str, dict)
-        kept = {key: value for key, value in options.items() if isinstance(value, plain) and value != {}}
+        kept = {
+            key: _plain(value) for key, value in options.items() if isinstance(value, bool | int | float | str | dict)
+        }
+        kept = {key: value for key, value in kept.items() if value != {}}
         self.train_settings_ = [*getattr(self, "train_settings_", []), {"seed": settings.seed, **kept}]
+
+
+def _plain(value: Any) -> Any:
+    """Leave out of a dictionary what is no plain value: a file that names classes is refused when it is loaded."""
+    if not isinstance(value, dict):
+        return value
+    return {key: each for key, each in value.items() if isinstance(each, _PLAIN | list | tuple)}
 
 
 def _batch_columns(

@@ -15,6 +15,7 @@ from scdart._anchor_slots import confidence_slot
 from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
+from scdart._files import check_place, replacing
 from scdart._random import seed_of
 
 from ._colors import is_number
@@ -123,6 +124,7 @@ def report(
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path={str(path)!r}: the folder {str(path.parent)!r} does not exist.")
+    check_place(path, f"path={str(path)!r}")
     if max_cells < 1:
         raise ValueError(f"max_cells={max_cells} must be at least 1.")
     arguments = dict(model.registry["setup_args"]) if model is not None else {}
@@ -177,7 +179,8 @@ def report(
         code=as_code(settings, mods),
         settings=as_json(settings),
     )
-    path.write_text(page, encoding="utf-8")
+    with replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 

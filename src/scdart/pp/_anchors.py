@@ -12,7 +12,7 @@ from sklearn.preprocessing import normalize
 
 from scdart._anchor_slots import Anchors, write_anchors
 from scdart._batches import stored_effects
-from scdart._checks import check_modalities, check_writable, checked_prior
+from scdart._checks import check_cell_names, check_modalities, check_writable, checked_prior
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
 from scdart._random import seed_of
@@ -299,8 +299,7 @@ def _modalities(mdata: MuData, mods: Mapping[str, str], *, copy: bool) -> tuple[
     check_modalities(mdata, rna_mod=mods[RNA], atac_mod=mods[ATAC])
     check_writable(mdata, copy=copy)
     for name in mods.values():
-        if not mdata.mod[name].obs_names.is_unique:
-            raise ValueError(f"mdata.mod[{name!r}].obs_names must be unique: use obs_names_make_unique().")
+        check_cell_names(mdata, name)
     return mdata.mod[mods[RNA]], mdata.mod[mods[ATAC]]
 
 

@@ -15,6 +15,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import svd_flip
 
 from scdart._checks import counts_slot, on_disk, stored_counts
+from scdart._process import threads_kept
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -73,8 +74,9 @@ def log_normalize(counts: sp.csr_matrix, target_sum: float | None = None) -> sp.
     Log-normalised expression of shape (n_cells, n_genes), float32.
     """
     adata = AnnData(counts.astype(np.float32))
-    sc.pp.normalize_total(adata, target_sum=target_sum)
-    sc.pp.log1p(adata)
+    with threads_kept():
+        sc.pp.normalize_total(adata, target_sum=target_sum)
+        sc.pp.log1p(adata)
     return adata.X
 
 

@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from lightning.pytorch.utilities.seed import isolate_rng
 from scvi import settings
 
 from scdart import pp
 from scdart._batches import MIN_BATCH, check_batches, has_factors
-from scdart._checks import check_modalities, check_writable, checked_once, checked_prior, chosen, stored_counts
+from scdart._checks import (
+    check_cell_names,
+    check_modalities,
+    check_writable,
+    checked_once,
+    checked_prior,
+    chosen,
+    stored_counts,
+)
 from scdart._constants import (
     ANCHORS,
     ATAC,
@@ -24,7 +31,8 @@ from scdart._constants import (
     X_DIFFUSION_COORDINATES,
     X_SCDART,
 )
-from scdart._random import seed_of
+from scdart._files import check_place, is_whole
+from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
 from scdart.data import check_groups
 from scdart.model import PRESETS, SCDART
@@ -116,6 +124,8 @@ def integrate(
         If there is neither a prior nor an annotation, or a modality, layer or column is missing.
     FileExistsError
         If the folder for the model holds one.
+    OSError
+        If that folder cannot be written to.
     ValueError
         If counts, names, prior, annotation or an option cannot be used, or ``mdata`` is a view; the message says what
         to change.
@@ -144,8 +154,10 @@ def integrate(
     """
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
     _check(mdata, mods, layers, annotation is not None, preset, groups_key, batch_key, copy=copy)
-    if save_model is not None and (Path(save_model) / "model.pt").exists():
-        raise FileExistsError(f"save_model={str(save_model)!r} holds a model already: name a new folder.")
+    if save_model is not None:
+        check_place(Path(save_model) / "model.pt", f"save_model={str(save_model)!r}")
+        if is_whole(Path(save_model) / "model.pt"):
+            raise FileExistsError(f"save_model={str(save_model)!r} holds a model already: name a new folder.")
     mdata = mdata.copy() if copy else mdata
     seed = seed_of(random_state)
     times = tuple(PRESETS[preset].t if t is None else t)
@@ -181,7 +193,7 @@ def integrate(
             mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
         mdata.obsm[key_added] = model.get_latent_representation()
         if save_model is not None:
-            model.save(str(save_model), overwrite=True)
+            model.save(save_model, overwrite=True)
         model.deregister_manager(mdata)
         mdata.uns["scdart"] = {
             "preset": preset,
@@ -210,6 +222,7 @@ def _check(
     check_writable(mdata, copy=copy)
     check_modalities(mdata, rna_mod=mods[RNA], atac_mod=mods[ATAC])
     for role, mod in mods.items():
+        check_cell_names(mdata, mod)
         stored_counts(mdata[mod], layers[role], mod)
     if not has_annotation:
         if GENE_ACTIVITY not in mdata[mods[ATAC]].varm:
@@ -261,7 +274,7 @@ def _stage(name: str) -> Iterator[None]:
 def _seed(seed: int) -> Iterator[None]:
     """Seed everything, and leave the user's seed and random streams as they were."""
     previous = settings.seed
-    with isolate_rng():
+    with streams_kept():
         settings.seed = seed
         try:
             yield

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scdart._neighbors import Algorithm, is_exact, nearest
+from scdart._process import threads_kept
 
 
 def cell_graph(z: np.ndarray, n_neighbors: int, *, random_state: int = 0) -> AnnData:
@@ -33,7 +34,8 @@ def cell_graph(z: np.ndarray, n_neighbors: int, *, random_state: int = 0) -> Ann
     if not is_exact(len(z), len(z)):
         transformer = _approximate_neighbors(n_neighbors, random_state)
     graph = AnnData(np.zeros((len(z), 0), dtype=np.float32), obsm={"z": z})
-    sc.pp.neighbors(graph, n_neighbors, use_rep="z", transformer=transformer, random_state=random_state)
+    with threads_kept():
+        sc.pp.neighbors(graph, n_neighbors, use_rep="z", transformer=transformer, random_state=random_state)
     return graph
 
 

@@ -254,6 +254,45 @@ def test_a_batch_is_no_dynamics(time):
     assert 0.02 < (table["p_value"] < 0.05).mean() < 0.08
 
 
+@pytest.mark.parametrize("family", ["nb", "binomial"])
+def test_batches_confounded_with_pseudotime_are_no_dynamics(time, family):
+    # Nine in ten late cells are of the second donor, and features differ threefold between donors, either way.
+    donor = (np.random.default_rng(8).random(500) < np.where(time > 0.4, 0.9, 0.1)).astype(int)
+    effect = np.random.default_rng(9).normal(0, 1.1, 300)
+    mdata = make(family, waves(time, 100, 200, 2.5) + effect * donor[:, None], time)
+    mdata["rna"].obs["donor"] = donor + 7  # numbers that are names
+    naive, aware = result(mdata), result(mdata, batch_key="donor")
+    static = np.arange(300) >= 100
+    false, true = ((table["p_value"] < 0.05).to_numpy() for table in (naive, aware))
+    assert false[static].mean() > 0.5
+    assert true[static].mean() < 0.08
+    found = (aware["p_adjusted"] < 0.05).to_numpy()
+    assert found[~static].mean() > 0.6
+    assert found[static].sum() / found.sum() < 0.1
+
+
+def test_batch_is_a_category_whatever_its_type(mdata):
+    obs, codes = mdata["rna"].obs, np.random.default_rng(3).integers(3, size=500)
+    obs["name"] = pd.Categorical(np.array(["a", "b", "c"])[codes], categories=["a", "b", "c", "absent"])
+    obs["number"], obs["one"] = codes, "all"
+    by_name = result(mdata, batch_key="name")
+    pd.testing.assert_frame_equal(result(mdata, batch_key="number"), by_name)
+    pd.testing.assert_frame_equal(result(mdata, covariates=["name"]), by_name)
+    pd.testing.assert_frame_equal(result(mdata, batch_key="name", covariates=["name"]), by_name)
+    pd.testing.assert_frame_equal(result(mdata, batch_key="one"), result(mdata))
+
+
+def test_a_batch_without_cells_on_a_trajectory_costs_nothing_there(branched):
+    obs, order = branched["rna"].obs, branched["rna"].obsm["backbone_order"]
+    on_a = order["A"].notna().to_numpy()
+    obs["donor"] = np.where(on_a, np.where(np.arange(500) % 3, "x", "y"), "z")
+    several = result(branched, trajectory=["A", "B"], batch_key="donor")
+    assert (several["status"] == "tested").all()
+    obs["donor"] = obs["donor"].replace("z", "x")
+    only = result(branched, trajectory="A", batch_key="donor")
+    pd.testing.assert_frame_equal(several[several["trajectory"] == "A"], only)
+
+
 def test_sizes_of_cells_are_accounted_for(time):
     depth = np.exp(2 * time)
     rng = np.random.default_rng(9)
@@ -352,7 +391,8 @@ def test_bands_are_narrow_where_all_cells_are_open(time):
 
 
 def test_result_can_be_saved_and_curves_drawn_from_it(branched, tmp_path):
-    dynamic_features(branched, trajectory=["A", "B"], covariates=["branch"])
+    branched["rna"].obs["donor"] = np.where(np.arange(500) % 3, "x", "y")
+    dynamic_features(branched, trajectory=["A", "B"], covariates=["branch"], batch_key="donor")
     branched.write(tmp_path / "tested.h5mu")
     read = mudata.read_h5mu(tmp_path / "tested.h5mu")
     expected = branched["rna"].uns["dynamic_features"]
@@ -398,6 +438,9 @@ def test_copy_and_what_is_written(mdata):
         ({"df": 0}, ValueError, "df=0"),
         ({"min_cells": 0}, ValueError, "min_cells=0"),
         ({"covariates": "batch"}, KeyError, "covariate 'batch'"),
+        ({"covariates": "gaps"}, ValueError, r"\['rna'\].obs\['gaps'\] has missing values \(1 cells\)"),
+        ({"batch_key": "batch"}, KeyError, "batch_key='batch' is not a column of mdata"),
+        ({"batch_key": "gaps"}, ValueError, r"\['rna'\].obs\['gaps'\] has missing values \(1 cells\)"),
         ({"size_factors": "depth"}, KeyError, "size_factors='depth'"),
         ({"size_factors": "dpt_pseudotime"}, ValueError, "must be positive"),
     ],
@@ -405,6 +448,7 @@ def test_copy_and_what_is_written(mdata):
 def test_bad_input_leaves_the_object_as_it_was(branched, options, error, match):
     adata = branched["rna"]
     adata.layers["negative"] = -adata.X
+    adata.obs["gaps"] = pd.Series("x", index=adata.obs_names[1:])
     adata.obs.loc["cell0", "dpt_pseudotime"] = 0
     order = adata.obsm["backbone_order"]
     adata.obsm["array_order"] = order.to_numpy()

@@ -42,6 +42,8 @@ class Course:
 
     def model(self, df: int, covariates: Array) -> CourseModel:
         """Set up curve and null; covariates have a row for each cell of the course."""
+        # A batch may have no cell on this course.
+        covariates = covariates[:, np.ptp(covariates, axis=0) > 0]
         n_parameters = (df + 1) * len(self.branches) + covariates.shape[1]
         needed = _CELLS_PER_PARAMETER * n_parameters
         if len(self.cells) < needed:
@@ -148,19 +150,35 @@ def read_courses(
     return [_course(f"{names[0]} vs {names[1]}", (names[0], names[1]), parted)]
 
 
-def read_covariates(mdata: MuData, mod: str, names: Sequence[str]) -> Array:
+def read_covariates(mdata: MuData, mod: str, names: Sequence[str], batch_key: str | None) -> Array:
     """Read columns of the modality's ``obs`` as numbers, categories as indicators: (n_cells, n_columns)."""
     obs = mdata.mod[mod].obs
     columns: list[Array] = [np.empty((len(obs), 0))]
     for name in names:
         if name not in obs:
             raise KeyError(f"covariate {name!r} is not a column of mdata[{mod!r}].obs, which has {list(obs)}.")
+        _check_complete(obs[name], mod)
         numeric = pd.api.types.is_numeric_dtype(obs[name]) and not pd.api.types.is_bool_dtype(obs[name])
-        values = obs[[name]] if numeric else pd.get_dummies(obs[name], drop_first=True)
-        if obs[name].isna().any():
-            raise ValueError(f"mdata[{mod!r}].obs[{name!r}] has missing values: fill them, or leave these cells out.")
-        columns.append(values.to_numpy(dtype=float))
+        columns.append(obs[[name]].to_numpy(dtype=float) if numeric else _indicators(obs[name]))
+    if batch_key is not None:
+        if batch_key not in obs:
+            raise KeyError(f"batch_key={batch_key!r} is not a column of mdata[{mod!r}].obs, which has {list(obs)}.")
+        _check_complete(obs[batch_key], mod)
+        # As text, since the number of a donor is a name.
+        columns.append(_indicators(obs[batch_key].astype(str)))
     return np.column_stack(columns)
+
+
+def _indicators(labels: pd.Series) -> Array:
+    return pd.get_dummies(labels, drop_first=True).to_numpy(dtype=float)
+
+
+def _check_complete(column: pd.Series, mod: str) -> None:
+    if column.isna().any():
+        raise ValueError(
+            f"mdata[{mod!r}].obs[{column.name!r}] has missing values ({column.isna().sum():,} cells): fill them, or "
+            "leave these cells out."
+        )
 
 
 def _course(name: str, branches: tuple[str, ...], times: pd.DataFrame) -> Course:

@@ -43,6 +43,7 @@ def dynamic_features(
     backbone_key: str = "backbone",
     family: Literal["auto", "gaussian", "poisson", "nb", "binomial"] = "auto",
     df: int = 4,
+    batch_key: str | None = None,
     covariates: Sequence[str] = (),
     size_factors: str | None = "auto",
     min_cells: int = 10,
@@ -83,8 +84,12 @@ def dynamic_features(
         above 0. ``"auto"`` looks at the values: 0 and 1, other whole numbers (``"nb"``), or ``"gaussian"``.
     df
         Degrees of freedom of a curve besides its level.
+    batch_key
+        Column of the modality's ``obs`` with the batch of each cell (donor, lane, laboratory), whatever its type. Each
+        batch has a level of its own, in the curve and in the null model; a single batch changes nothing.
     covariates
-        Columns of the modality's ``obs``, such as the batch, that may explain a feature in the null model too.
+        Further columns of the modality's ``obs`` that may explain a feature in the null model too: numbers, on
+        which it depends linearly, or categories.
     size_factors
         Column of the modality's ``obs`` with sizes of cells, which counts are proportional to. ``"total"`` takes the
         sum of all features in the slot; ``"auto"`` corrects it for changes of composition, if there are at least 50
@@ -131,7 +136,7 @@ def dynamic_features(
     KeyError
         If a modality, slot, column, trajectory or feature is missing.
     ValueError
-        If an option or the values cannot be used, or a trajectory has too few cells for its curve.
+        If a cell has no batch, an option or the values cannot be used, or a trajectory has too few cells for its curve.
 
     Notes
     -----
@@ -149,6 +154,12 @@ def dynamic_features(
     If a few abundant features rise along a trajectory, they take a larger share of all counts, and the others seem to
     fall. Therefore sizes are multiplied by the trend that most features share, the median of their curves. A change of
     most features in the same direction cannot be told from one of size.
+
+    Cells of two batches that lie at different places of the trajectory differ in what sets the batches apart, and
+    without ``batch_key`` that looks like dynamics. The latent space of a model that knows the batches does not help: it
+    decides where cells lie, while the counts that are tested here keep their effect. A feature is then judged by how it
+    changes among cells of the same batch: where batches do not overlap along the trajectory, what sets them apart
+    cannot be told from dynamics.
 
     Features are fitted in blocks, at a cost linear in cells and features; sparse input stays sparse.
 
@@ -172,6 +183,7 @@ def dynamic_features(
         backbone_key=backbone_key,
         family=family,
         df=df,
+        batch_key=batch_key,
         covariates=_listed(covariates),
         size_factors=size_factors,
     )

@@ -26,7 +26,7 @@ def prepare(mdata: MuData, mod: str, settings: Settings, features: Sequence[str]
     table = read_features(mdata.mod[mod], mod, settings.layer, settings.obsm, features)
     family = _family(table, settings.family)
     size = _sizes(mdata, mod, table, None if family == "gaussian" else settings.size_factors)
-    covariates = read_covariates(mdata, mod, settings.covariates)
+    covariates = read_covariates(mdata, mod, settings.covariates, settings.batch_key)
     courses = read_courses(
         mdata,
         mod,

@@ -28,6 +28,7 @@ class Settings:
     backbone_key: str
     family: str
     df: int
+    batch_key: str | None
     covariates: tuple[str, ...]
     size_factors: str | None
     composition: Array | None = None
@@ -63,6 +64,7 @@ class Settings:
             backbone_key=str(stored["backbone_key"]),
             family=str(stored["family"]),
             df=int(stored["df"]),
+            batch_key=stored.get("batch_key"),
             covariates=names("covariates") or (),
             size_factors=stored.get("size_factors"),
             composition=stored.get("composition"),

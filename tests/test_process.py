@@ -1,0 +1,137 @@
+"""What the user's process is left with."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from scdart import datasets, pp, tl
+from scdart._mudata import columns_stay
+from scdart._process import root_logger_kept, threads_kept
+from scdart._random import streams_kept
+from scdart.model import SCDART
+
+QUIET = {"enable_progress_bar": False}
+
+
+@pytest.fixture
+def threads():
+    """One thread, which is not what numba takes on most machines; afterwards as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield torch
+    torch.set_num_threads(before)
+
+
+def streams() -> tuple[list, ...]:
+    _, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().tolist(), keys.tolist(), rest, [random.getstate()]
+
+
+def test_threads_are_set_back(threads):
+    with threads_kept():
+        torch.set_num_threads(3)
+    assert torch.get_num_threads() == 1
+
+
+def test_threads_are_set_back_after_an_error(threads):
+    with pytest.raises(KeyError), threads_kept():  # noqa: PT012
+        torch.set_num_threads(3)
+        raise KeyError
+    assert torch.get_num_threads() == 1
+
+
+def test_threads_that_stay_are_not_set(threads, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", None)
+    with threads_kept():
+        pass
+
+
+def test_torch_is_not_imported_to_look_at_its_threads():
+    code = "import sys; from scdart._process import threads_kept\nwith threads_kept(): print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout.split() == [b"False"]
+
+
+def test_threads_and_root_logger_after_public_functions():
+    """In a process of its own, since numba keeps the threads that it has begun with."""
+    code = """
+import logging, warnings; warnings.simplefilter("ignore")
+import torch
+from scdart import datasets, pp, tl
+mdata = datasets.simulate("bifurcating", n_cells=80, n_genes=60, n_peaks=120, random_state=0)
+for call in (
+    lambda: pp.diffusion_coordinates(mdata),
+    lambda: pp.anchors(mdata),
+    lambda: tl.integrate(mdata, max_epochs=1, train_kwargs={"enable_progress_bar": False}),
+    lambda: tl.pseudotime(mdata, root=mdata["rna"].obs_names[0]),
+):
+    torch.set_num_threads(1)
+    call()
+    print("after:", torch.get_num_threads(), logging.getLogger().handlers)
+"""
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "2", "NUMBA_THREADING_LAYER": "omp"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert [line for line in result.stdout.splitlines() if line.startswith("after")] == 4 * ["after: 1 []"], (
+        result.stderr
+    )
+
+
+def test_root_logger_gets_no_handler(monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # those of pytest
+    with root_logger_kept():
+        logging.info("by the root logger")
+    assert logging.getLogger().handlers == []
+    with columns_stay():
+        assert logging.getLogger().handlers == []
+    assert logging.getLogger().handlers == []
+
+
+def test_handlers_that_the_user_has_get_the_messages(monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    heard = []
+    handler = logging.Handler()
+    handler.emit = heard.append
+    logging.getLogger().addHandler(handler)
+    with root_logger_kept():
+        logging.warning("by the root logger")
+    assert [record.getMessage() for record in heard] == ["by the root logger"]
+    assert logging.getLogger().handlers == [handler]
+
+
+def test_streams_after_training(make_mdata):
+    mdata = make_mdata()
+    SCDART.setup_mudata(mdata)
+    model = SCDART(mdata, n_latent=4, activity_hidden=(16,), projection_hidden=(16,))
+    before = streams()
+    model.train(max_epochs=1, batch_size=16, **QUIET)
+    assert streams() == before
+
+
+def test_streams_after_an_error():
+    before = streams()
+    with pytest.raises(KeyError, match="mine"), streams_kept():  # noqa: PT012
+        torch.rand(3), np.random.random(), random.random()  # noqa: NPY002
+        raise KeyError("mine")
+    assert streams() == before
+
+
+def test_streams_after_an_integration_that_fails(monkeypatch):
+    mdata = datasets.simulate("linear", n_cells=60, n_genes=40, n_peaks=90)
+    pp.diffusion_coordinates(mdata)
+
+    def fail(*_, **__):
+        torch.rand(3)
+        raise ValueError("no anchors today")
+
+    monkeypatch.setattr(pp, "anchors", fail)
+    before = streams()
+    with pytest.raises(ValueError, match="no anchors today"):
+        tl.integrate(mdata, max_epochs=1, train_kwargs=QUIET)
+    assert streams() == before
