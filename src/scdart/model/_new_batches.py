@@ -35,8 +35,7 @@ class NewBatchesMixin(BaseModelClass):
         """Learn by which factors batches differ that the model was not trained on, without training it again.
 
         Cells of a new batch are compared with the training cells, as :func:`scdart.pp.batch_factors` compares batches;
-        factors of batches that the model knows stay as they are, and so do its weights. From then on the model takes
-        cells of these batches, and is saved with their factors.
+        factors of batches that the model knows stay as they are, and so do its weights.
 
         Parameters
         ----------
@@ -48,6 +47,10 @@ class NewBatchesMixin(BaseModelClass):
         random_state
             Seed of the sample of cells where there are many; ``None`` takes ``scvi.settings.seed``, or 0 where there is
             none.
+
+        Returns
+        -------
+        ``None``. From then on the model takes cells of these batches, and is saved with their factors.
 
         Raises
         ------

@@ -6,18 +6,16 @@ data (:meth:`fit`), and those of expression how to get back to log-expression (:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
 
 import torch
 from torch import nn
 
 from ._transforms import binarize, log_normalize, row_sums, scale_by_batch, tfidf, unit_rows
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
 #: Reads counts of the training cells and their batches, from the start at each call.
-Chunks: TypeAlias = "Callable[[], Iterator[tuple[torch.Tensor, torch.Tensor]]]"
+Chunks: TypeAlias = Callable[[], Iterator[tuple[torch.Tensor, torch.Tensor]]]
 
 #: Library size of the published preprocessing.
 _PUBLISHED_LIBRARY_SIZE = 100.0
