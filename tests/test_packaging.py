@@ -70,7 +70,7 @@ def imported(folder: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"), [("src", USERS), ("tests", ("test", "docs")), ("benchmarks", ("benchmarks",))]
+    ("folder", "extras"), [("src", USERS), ("tests", ("test", "docs", "benchmarks")), ("benchmarks", ("benchmarks",))]
 )
 def test_what_is_imported_is_declared(folder, extras):
     assert imported(folder) - declared(*extras) == set()

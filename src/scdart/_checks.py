@@ -22,15 +22,13 @@ _sound: ContextVar[list[Any] | None] = ContextVar("_sound", default=None)
 
 
 def check_modalities(mdata: MuData, **mods: str) -> None:
-    """Raise unless the modalities, named by their arguments, are there, are different, and as ``mdata`` knows them."""
+    """Raise unless the modalities, named by their arguments, are there and are different ones."""
     check_mudata(mdata)
     for argument, mod in mods.items():
         if mod not in mdata.mod:
             raise KeyError(f"{argument}={mod!r} is not a modality of mdata, which has {list(mdata.mod)}.")
     if len(set(mods.values())) < len(mods):
         raise ValueError(f"{' and '.join(mods)} are both {next(iter(mods.values()))!r}: name two modalities.")
-    for mod in mods.values():
-        check_up_to_date(mdata, mod)
 
 
 def check_mudata(mdata: Any) -> None:
@@ -73,10 +71,14 @@ def check_option(argument: str, value: object, options: Collection[object]) -> N
 
 
 def check_writable(mdata: MuData, *, copy: bool) -> None:
-    """Raise if results could not be written."""
+    """Raise if results could not be written, or would be of other cells."""
     check_mudata(mdata)
-    if mdata.is_view and not copy:
-        raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
+    if mdata.is_view:
+        if not copy:
+            raise ValueError("mdata is a view, which nothing can be written to: pass mdata.copy(), or copy=True.")
+        return
+    for mod in mdata.mod:
+        check_up_to_date(mdata, mod)
 
 
 def chosen(value: Any, choices: Mapping[str, T], argument: str) -> T:
