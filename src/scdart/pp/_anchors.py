@@ -15,6 +15,7 @@ from scdart._batches import stored_effects
 from scdart._checks import check_cell_names, check_modalities, check_writable, checked_prior
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
+from scdart._groups import known_groups
 from scdart._random import seed_of
 
 from ._anchor_settings import AnchorSettings
@@ -40,6 +41,8 @@ def anchors(
     *,
     pairs: Pairs | None = None,
     inferred: bool = True,
+    groups_key: str | None = None,
+    ordered: bool = False,
     n_components: int = 10,
     n_neighbors: int = 30,
     refine: Literal["auto"] | bool = "auto",
@@ -152,6 +155,7 @@ def anchors(
     rna, atac = _modalities(mdata, mods, copy=copy)
     _check_options(pairs, inferred, n_components, n_neighbors, refine)
     known = None if pairs is None else known_pairs(pairs, rna, atac)
+    groups = None if groups_key is None else known_groups(mdata, groups_key, mods, ordered=ordered)
     settings = AnchorSettings(n_components, n_neighbors, refine, seed_of(random_state))
     target = mdata.copy() if copy else mdata
     if inferred:
@@ -163,7 +167,7 @@ def anchors(
             ensure_factors(target, batch_key, rna_mod, atac_mod, rna_layer, atac_layer, settings.random_state)
         effects = {mod: stored_effects(target, mod, batch_key) for mod in mods.values()}
         seen = expression(rna_counts, effects[rna_mod]), accessibility(atac_counts, effects[atac_mod])
-        found = infer_anchors(Evidence(*seen, prior, known), settings)
+        found = infer_anchors(Evidence(*seen, prior, known, groups), settings)
     else:
         assert known is not None
         confidence = {RNA: known.getnnz(axis=1) > 0, ATAC: known.getnnz(axis=0) > 0}
@@ -176,6 +180,8 @@ def anchors(
     }
     if batch_key is not None:
         described["params"]["batch_key"] = batch_key
+    if groups_key is not None:
+        described["params"] |= {"groups_key": groups_key, "ordered": ordered}
     write_anchors(target, found._replace(described=described), key_added, mods)
     return target if copy else None
 

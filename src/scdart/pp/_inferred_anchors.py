@@ -68,7 +68,7 @@ def infer_anchors(evidence: Evidence, settings: AnchorSettings) -> Anchors:
 
         begin("partners and confidence")
         # Landmarks that were left out can be nobody's partner: they receive nothing, and have no confidence.
-        atac_of_rna, rna_of_atac = partners(found, learned_from, settings, evidence.known)
+        atac_of_rna, rna_of_atac = partners(found, learned_from, settings, evidence)
         confidence = {
             role: counterpart_confidence(column_sums(received), shared, own, settings, candidates)
             for role, received, shared, own, candidates in (
@@ -76,6 +76,10 @@ def infer_anchors(evidence: Evidence, settings: AnchorSettings) -> Anchors:
                 (ATAC, atac_of_rna, found.atac, landmarks.own_atac, landmarks.atac),
             )
         }
+        if evidence.groups is not None:
+            # Neighbours may lend a cell confidence that its label denies it.
+            for role, has in zip((RNA, ATAC), evidence.groups.has_counterpart(), strict=True):
+                confidence[role] *= has
         # Partners of either modality's choice: every RNA cell has some, whether or not an ATAC cell chose it. Those
         # that ATAC lacks must not crowd out the counterparts of the cell that they chose.
         trusted = sp.diags(confidence[RNA].clip(settings.min_confidence))
