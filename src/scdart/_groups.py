@@ -45,10 +45,13 @@ class Groups(NamedTuple):
 
     def has_counterpart(self) -> tuple[np.ndarray, np.ndarray]:
         """Whether the other modality can have such cells, of shape (n_rna,) and (n_atac,): unlabelled cells may."""
-        in_rna, in_atac = (
-            self.related[:, np.unique(codes[codes >= 0])].any(axis=1) for codes in (self.rna, self.atac)
-        )
-        return (self.rna < 0) | in_atac[self.rna], (self.atac < 0) | in_rna[self.atac]
+        both = ((self.rna, self.atac), (self.atac, self.rna))
+        rna, atac = ((own < 0) | np.isin(own, self._partners_of(other)) for own, other in both)
+        return rna, atac
+
+    def _partners_of(self, codes: np.ndarray) -> np.ndarray:
+        """Labels that cells of the labels that are there can have as partners."""
+        return np.flatnonzero(self.related[np.unique(codes[codes >= 0])].any(axis=0))
 
 
 def known_groups(mdata: MuData, key: str, mods: Mapping[str, str], *, ordered: bool = False) -> Groups:

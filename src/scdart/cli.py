@@ -113,6 +113,9 @@ def integrate(
     groups_key: Annotated[
         str | None, typer.Option(help="Column of both modalities' obs that labels cells known to correspond.")
     ] = None,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="Those labels follow each other, as time points do.")
+    ] = False,
     batch_key: Annotated[
         str | None, typer.Option(help="Column of obs, of both modalities or of one, with each cell's batch.")
     ] = None,
@@ -146,6 +149,7 @@ def integrate(
             rna_mod=rna_mod,
             atac_mod=atac_mod,
             groups_key=groups_key,
+            ordered=ordered,
             batch_key=batch_key,
             random_state=seed,
             train_kwargs=progress_bar(),

@@ -104,6 +104,7 @@ class SCDART(
         options = {**self._preset.module, **module_kwargs}
         if n_latent is not None:
             options["n_latent"] = n_latent
+        self._check_groups(options)
         stats = self.summary_stats
         n_genes, n_peaks = (stats[modality.n_features] for modality in MODALITIES.values())
         self.module = self._module_cls(
@@ -123,6 +124,18 @@ class SCDART(
             f"n_latent: {self.module.n_latent}, preset: {preset}"
         )
         self.init_params_ = self._get_init_params(locals())
+
+    def _check_groups(self, options: dict[str, Any]) -> None:
+        """Raise if labels of groups were registered that neither anchors nor a loss would use."""
+        if self._adata_manager is None:
+            return
+        registered = self._adata_manager.data_registry
+        if MODALITIES[RNA].groups in registered and not self._anchored and not options.get("group_weight"):
+            raise ValueError(
+                "groups_key was given, but nothing uses it: set up the data with anchors, which look for partners "
+                "within groups, or pass group_weight=1.0, which draws the means of groups together as the preset "
+                "'paper' does."
+            )
 
     @property
     def _anchored(self) -> bool:
@@ -163,8 +176,10 @@ class SCDART(
             the default slot is not there, the former is run with its defaults. Confidence that was written with the
             anchors counts; that of others does not. ``None`` trains without cell anchors.
         groups_key
-            Column of both modalities' ``obs`` with labels of cells known to correspond, such as root cells
-            (scDART-anchor); cells without label are missing values. ``None`` trains without group anchors.
+            Column of both modalities' ``obs`` with labels of cells known to correspond, such as sorted gates or root
+            cells; cells without label are missing values. Anchors have to know them, see :func:`scdart.pp.anchors`.
+            With ``group_weight``, as in the preset ``"paper"`` (scDART-anchor), the mean positions of groups are drawn
+            together instead. ``None`` knows no groups.
         batch_key
             Column of ``obs`` of both modalities, or of one, with the batch of each cell (donor, lane, laboratory). What
             sets the batches of a modality apart, as :func:`scdart.pp.batch_factors` has found it, is taken out of all
@@ -198,6 +213,7 @@ class SCDART(
                         atac_mod=mods[ATAC],
                         rna_layer=rna_layer,
                         atac_layer=atac_layer,
+                        groups_key=groups_key,
                         batch_key=batch_key,
                     )
         confidence = checked_confidence(mdata, anchors_key, mods)

@@ -77,8 +77,16 @@ def anchors(
         other cells.
     inferred
         Whether to infer anchors for cells that are in no pair.
+    groups_key
+        Column of both modalities' `obs` with what is known of some cells or of all: sorted gates, time points, types,
+        or root cells alone (scDART-anchor). Missing values where nothing is known. Partners of a labelled cell are
+        looked for within its label, those of other cells among all. A label that only one modality has means that the
+        other lacks such cells.
+    ordered
+        Whether labels follow each other, as time points do: partners may then also have the label before or after. The
+        column must be numeric or an ordered categorical.
     n_components
-        Number of coordinates in which cells are compared.
+        Number of coordinates in which cells are compared; directions between groups come beside these.
     n_neighbors
         Number of partners of a cell.
     refine
@@ -117,8 +125,9 @@ def anchors(
         `"n_pairs"`: number of known pairs. `"params"`: all settings that the result depends on. `"confidence_key"`
         and `"checksum"`: with which confidence these weights go together.
     `mdata.mod[...].obsm["X_" + key_added]`
-        Of both modalities: coordinates in which they were compared. The first n_components columns are directions, rows
-        of length 1; when refined, 10 columns of positions follow. Not there without inferred anchors.
+        Of both modalities: coordinates in which they were compared. The first n_components columns are directions (with
+        groups, one more for each question that tells them apart), rows of length 1; when refined, 10 columns of
+        positions follow. Not there without inferred anchors.
     `mdata.mod[...].obsm[key_added + "_confidence"]`
         Of both modalities: confidence in [0, 1] that the other modality has such cells, of shape (n_cells, 1). Cells
         that it lacks, or has in far smaller proportion, are near 0, known cells are 1.
@@ -126,9 +135,10 @@ def anchors(
     Raises
     ------
     KeyError
-        A modality, a layer, the prior or a cell of `pairs` is missing.
+        A modality, a layer, the prior, a cell of `pairs` or the column `groups_key` is missing.
     ValueError
-        Counts, prior, pairs or options cannot be used, or no expressed gene has an open peak.
+        Counts, prior, pairs, labels or options cannot be used, or no expressed gene has an open peak. Labels cannot if
+        the modalities have none in common or spell them differently, or if every cell has one of its own.
 
     Warns
     -----
@@ -153,7 +163,7 @@ def anchors(
     """
     mods = {RNA: rna_mod, ATAC: atac_mod}
     rna, atac = _modalities(mdata, mods, copy=copy)
-    _check_options(pairs, inferred, n_components, n_neighbors, refine)
+    _check_options(pairs, inferred, groups_key, ordered, n_components, n_neighbors, refine)
     known = None if pairs is None else known_pairs(pairs, rna, atac)
     groups = None if groups_key is None else known_groups(mdata, groups_key, mods, ordered=ordered)
     settings = AnchorSettings(n_components, n_neighbors, refine, seed_of(random_state))
@@ -310,12 +320,25 @@ def _modalities(mdata: MuData, mods: Mapping[str, str], *, copy: bool) -> tuple[
 
 
 def _check_options(
-    pairs: Pairs | None, inferred: bool, n_components: int, n_neighbors: int, refine: Literal["auto"] | bool
+    pairs: Pairs | None,
+    inferred: bool,
+    groups_key: str | None,
+    ordered: bool,
+    n_components: int,
+    n_neighbors: int,
+    refine: Literal["auto"] | bool,
 ) -> None:
     if isinstance(pairs, str) and pairs != "obs_names":
         raise ValueError(f"pairs={pairs!r} is not known: pass 'obs_names', or names of RNA and ATAC cells.")
     if pairs is None and not inferred:
         raise ValueError("inferred=False without pairs leaves no anchors: pass pairs, or inferred=True.")
+    if groups_key is not None and not inferred:
+        raise ValueError(
+            f"groups_key={groups_key!r} says where partners are looked for, and inferred=False looks for none: leave "
+            "one of them out."
+        )
+    if ordered and groups_key is None:
+        raise ValueError("ordered=True is about the labels of groups_key: name their column.")
     if refine not in ("auto", True, False):
         raise ValueError(f"refine={refine!r} is not known: pass 'auto', True or False.")
     for argument, value in {"n_components": n_components, "n_neighbors": n_neighbors}.items():

@@ -39,7 +39,7 @@ def group_directions(evidence: Evidence, landmarks: Landmarks, rng: np.random.Ge
 
 
 def with_groups(canonical: Coordinates, between: Coordinates, weight: float) -> Coordinates:
-    """Set directions between groups beside the canonical ones, of the same variance times the squared weight."""
+    """Set directions between groups beside the canonical ones, with the same variance times the squared weight."""
     return Coordinates(
         *(
             np.hstack([own, weight * np.sqrt(own.var(axis=0).sum() / max(new.var(axis=0).sum(), 1e-12)) * new])
@@ -49,25 +49,24 @@ def with_groups(canonical: Coordinates, between: Coordinates, weight: float) -> 
 
 
 def _questions(groups: Groups, shared: np.ndarray) -> np.ndarray:
-    """Answers by label, of shape (n_labels, n_questions); NaN of labels that are not asked about."""
-    codes = np.arange(len(groups.names))
-    if len(shared) == 1:  # against the cells of which nothing is known
-        return (codes[:, None] == shared).astype(float)
-    if groups.ordered:
-        return (codes[:, None] >= shared[1:]).astype(float)
-    answers = (codes[:, None] == shared).astype(float)
-    answers[~np.isin(codes, shared)] = np.nan
+    """Answers by label, of shape (n_labels + 1, n_questions), the last of no label; NaN where a cell is not asked."""
+    codes = np.append(np.arange(len(groups.names)), -1)[:, None]
+    if len(shared) == 1:  # All other cells are what the one group stands out from.
+        return (codes == shared).astype(float)
+    answers = (codes >= shared[1:] if groups.ordered else codes == shared).astype(float)
+    answers[-1] = np.nan
+    if not groups.ordered:
+        answers[:-1][~np.isin(codes[:-1, 0], shared)] = np.nan
     return answers
 
 
 def _predicted(
-    features: sp.csr_matrix, codes: np.ndarray, rows: np.ndarray, answers: np.ndarray, rng: np.random.Generator
+    features: sp.csr_matrix, codes: np.ndarray, rows: np.ndarray, questions: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    # A single question is asked of unlabelled cells too: they are what the group stands out from.
-    targets = np.vstack([answers, np.zeros(answers.shape[1]) if answers.shape[1] == 1 else np.full(answers.shape[1], np.nan)])[codes[rows]]
-    asked = np.isfinite(targets).all(axis=1)
-    labels = codes[rows][asked]
-    _, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    answers = questions[codes[rows]]
+    asked = np.isfinite(answers).all(axis=1)
+    rows, answers = rows[asked], answers[asked]
+    _, group, sizes = np.unique(codes[rows], return_inverse=True, return_counts=True)
     weights = 1 / sizes[group]
-    predicted = cross_fitted_ridge(normalize(features), targets[asked], rows[asked], rng, weights)
-    return predicted - (weights / weights.sum()) @ predicted[rows[asked]]
+    predicted = cross_fitted_ridge(normalize(features), answers, rows, rng, weights)
+    return predicted - (weights / weights.sum()) @ predicted[rows]

@@ -167,6 +167,6 @@ def _hub_mass(mass: np.ndarray, quantile: float) -> float:
 
 
 def _typical(mass: np.ndarray) -> float:
-    """Median over the mass: half of it is received by cells that receive more; any scale will do where there is none."""
+    """Median over the mass: half of it is received by cells that receive more. Of no mass, 1."""
     ordered = np.sort(mass)
     return float(ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)]) or 1.0

@@ -85,7 +85,8 @@ def relative_positions(
     by_atac = _milestones(rna_of_atac, atac_of_rna, settings, rng)
     of_rna, of_atac = np.concatenate([by_rna[0], by_atac[1]]), np.concatenate([by_rna[1], by_atac[0]])
     if not len(of_rna):
-        return tuple(np.zeros((graph.shape[0], settings.n_position_components)) for graph in (rna_graph, atac_graph))
+        rna, atac = (np.zeros((graph.shape[0], settings.n_position_components)) for graph in (rna_graph, atac_graph))
+        return rna, atac
     both = np.concatenate([_sqrt_geodesics(rna_graph, of_rna), _sqrt_geodesics(atac_graph, of_atac)])
     both -= both.mean(axis=0)
     _, axes = np.linalg.eigh(both.T @ both)

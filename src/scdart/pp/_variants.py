@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._group_directions import group_directions, with_groups
 from ._correspondence import Landmarks, draw_landmarks, partners, refined_coordinates, similarity
+from ._group_directions import group_directions, with_groups
 from ._matching import is_reciprocated
 
 if TYPE_CHECKING:

@@ -32,9 +32,9 @@ from scdart._constants import (
     X_SCDART,
 )
 from scdart._files import check_place, is_whole
+from scdart._groups import known_groups
 from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
-from scdart.data import check_groups
 from scdart.model import PRESETS, SCDART
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def integrate(
     rna_mod: str = RNA,
     atac_mod: str = ATAC,
     groups_key: str | None = None,
+    ordered: bool = False,
     batch_key: str | None = None,
     key_added: str = X_SCDART,
     random_state: int | None = None,
@@ -95,8 +96,10 @@ def integrate(
     rna_mod, atac_mod
         Names of the modalities.
     groups_key
-        Column of both modalities' ``obs`` with labels of cells known to correspond, see
-        :meth:`scdart.model.SCDART.setup_mudata`.
+        Column of both modalities' ``obs`` with labels of cells known to correspond, such as sorted gates, time points
+        or root cells, see :func:`scdart.pp.anchors`; cells without label are missing values.
+    ordered
+        Whether these labels follow each other, as time points do.
     batch_key
         Column of ``obs`` of both modalities, or of one, with the batch of each cell (donor, lane, laboratory), whose
         effects are taken out, see :func:`scdart.pp.batch_factors`.
@@ -135,7 +138,8 @@ def integrate(
     What is there and fits is taken as it is:
 
     - The prior, unless there is an annotation, from which it is made.
-    - Factors of batches, diffusion coordinates and inferred anchors of the same batches; others are replaced.
+    - Factors of batches, diffusion coordinates and inferred anchors of the same batches and groups; others are
+      replaced.
     - Diffusion coordinates of the same times, and of potentials or not as the preset wants it; others are replaced.
     - Anchors, unless they were inferred and the prior is made anew: then they are inferred anew. Those that hold known
       pairs stay. The preset ``"paper"`` has no use for anchors, and finds none.
@@ -153,7 +157,7 @@ def integrate(
     True
     """
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
-    _check(mdata, mods, layers, annotation is not None, preset, groups_key, batch_key, copy=copy)
+    _check(mdata, mods, layers, annotation is not None, preset, groups_key, ordered, batch_key, copy=copy)
     if save_model is not None:
         check_place(Path(save_model) / "model.pt", f"save_model={str(save_model)!r}")
         if is_whole(Path(save_model) / "model.pt"):
@@ -175,9 +179,10 @@ def integrate(
         if not _has_coordinates(mdata, mods.values(), times, options.get("potential", False), batch_key):
             with _stage("diffusion coordinates"):
                 pp.diffusion_coordinates(mdata, t=times, **options, **made)
-        if PRESETS[preset].anchors and not _has_anchors(mdata, annotation is not None, batch_key):
+        known: dict[str, Any] = {"groups_key": groups_key, "ordered": ordered}
+        if PRESETS[preset].anchors and not _has_anchors(mdata, annotation is not None, batch_key, **known):
             with _stage("anchors"):
-                pp.anchors(mdata, **made)
+                pp.anchors(mdata, **known, **made)
         with _stage("training"):
             SCDART.setup_mudata(
                 mdata,
@@ -201,6 +206,7 @@ def integrate(
             "n_latent": model.module.n_latent,
             "random_state": seed,
             **({} if batch_key is None else {"batch_key": batch_key}),
+            **({} if groups_key is None else {"groups_key": groups_key}),
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
         }
     return mdata if copy else None
@@ -213,6 +219,7 @@ def _check(
     has_annotation: bool,
     preset: str,
     groups_key: str | None,
+    ordered: bool,
     batch_key: str | None,
     *,
     copy: bool,
@@ -232,7 +239,7 @@ def _check(
             )
         checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
     if groups_key is not None:
-        check_groups(mdata, groups_key, mods)
+        known_groups(mdata, groups_key, mods, ordered=ordered)
     if batch_key is not None:
         check_batches(mdata, batch_key, mods, min_cells=MIN_BATCH)
 
@@ -249,11 +256,15 @@ def _has_coordinates(
     )
 
 
-def _has_anchors(mdata: MuData, new_prior: bool, batch_key: str | None) -> bool:
-    """Whether there are anchors to be used; those that were inferred from a prior or batches of before are not."""
+def _has_anchors(
+    mdata: MuData, new_prior: bool, batch_key: str | None, *, groups_key: str | None, ordered: bool
+) -> bool:
+    """Whether there are anchors to use, which those inferred from a prior, batches or groups of before are not."""
     if ANCHORS not in mdata.obsp or _kind_of_anchors(mdata) == "given":
         return ANCHORS in mdata.obsp
-    return not new_prior and mdata.uns[ANCHORS].get("params", {}).get("batch_key") == batch_key
+    params = mdata.uns[ANCHORS].get("params", {})
+    made_with = params.get("batch_key"), params.get("groups_key"), bool(params.get("ordered", False))
+    return not new_prior and made_with == (batch_key, groups_key, ordered)
 
 
 def _kind_of_anchors(mdata: MuData) -> Literal["given", "inferred"]:
