@@ -18,6 +18,7 @@ from scvi.data.fields import (
 )
 
 from scdart._batches import batches_of
+from scdart._checks import by_gene
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -63,10 +64,15 @@ class PriorField(_OptionalOnTransfer, MuDataVarmField):
 
     N_LINKS = "n_links"
 
+    def __init__(self, registry_key: str, attr_key: str, *, rna_mod: str, **kwargs: Any) -> None:
+        super().__init__(registry_key, attr_key, **kwargs)
+        self._rna_mod = rna_mod
+
     def register_field(self, mdata: MuData) -> dict:
         """Register the prior and count its links."""
         state = super().register_field(mdata)
-        return {**state, self.N_LINKS: int(sparse.csr_matrix(self.get_field_data(mdata)).nnz)}
+        prior = by_gene(self.get_field_data(mdata), mdata.mod[self._rna_mod].var_names, self.attr_key)
+        return {**state, self.N_LINKS: int(sparse.csr_matrix(prior).nnz)}
 
     def get_summary_stats(self, state_registry: dict) -> dict:
         """Return the number of links of the prior."""
