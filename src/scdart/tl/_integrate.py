@@ -12,7 +12,8 @@ import numpy as np
 from scvi import settings
 
 from scdart import pp
-from scdart._batches import MIN_BATCH, check_batches, has_factors
+from scdart._anchor_slots import check_fit, fit, hold_pairs, origin_of_anchors
+from scdart._batches import MIN_BATCH, check_batches
 from scdart._checks import (
     check_cell_names,
     check_modalities,
@@ -33,6 +34,7 @@ from scdart._constants import (
 )
 from scdart._files import check_place, is_whole
 from scdart._groups import known_groups
+from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
 from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
 from scdart.model import PRESETS, SCDART
@@ -68,6 +70,7 @@ def integrate(
     copy: bool = False,
     train_kwargs: dict[str, Any] | None = None,
     save_model: str | PathLike | None = None,
+    checkpoint: str | PathLike | None = None,
 ) -> MuData | None:
     """Integrate unpaired RNA and ATAC into one latent space, preparing whatever is missing.
 
@@ -114,6 +117,9 @@ def integrate(
         Further options of :meth:`scdart.model.SCDART.train`.
     save_model
         New folder to save the model to, from which ``scdart.model.SCDART.load(folder, mdata)`` brings it back.
+    checkpoint
+        Folder to keep the state of training in. The same call goes on from there if it is interrupted, see
+        :meth:`scdart.model.SCDART.train`.
 
     Returns
     -------
@@ -128,7 +134,7 @@ def integrate(
     FileExistsError
         If the folder for the model holds one.
     OSError
-        If that folder cannot be written to.
+        If a folder cannot be written to.
     ValueError
         If counts, names, prior, annotation or an option cannot be used, or ``mdata`` is a view; the message says what
         to change.
@@ -138,11 +144,13 @@ def integrate(
     What is there and fits is taken as it is:
 
     - The prior, unless there is an annotation, from which it is made.
-    - Factors of batches, diffusion coordinates and inferred anchors of the same batches and groups; others are
-      replaced.
+    - Factors of batches, diffusion coordinates and inferred anchors that were made from the same counts of the same
+      cells, and of the same batches and groups; others are replaced. A description that says nothing of counts, as
+      those of older versions, is believed.
     - Diffusion coordinates of the same times, and of potentials or not as the preset wants it; others are replaced.
-    - Anchors, unless they were inferred and the prior is made anew: then they are inferred anew. Those that hold known
-      pairs stay. The preset ``"paper"`` has no use for anchors, and finds none.
+    - Anchors, unless they were inferred from another prior: then they are inferred anew. Those that hold known pairs
+      stay, and where their other cells were inferred from other counts, that is an error. The preset ``"paper"`` has no
+      use for anchors, and finds none.
 
     References
     ----------
@@ -171,16 +179,21 @@ def integrate(
         if annotation is not None:
             with _stage("gene activity"):
                 pp.gene_activity(mdata, annotation, **slots)
-        if batch_key is not None and not all(has_factors(mdata, mod, batch_key) for mod in mods.values()):
+        if batch_key is not None and not all(
+            has_factors_of(mdata, mod, batch_key, layers[role]) for role, mod in mods.items()
+        ):
             with _stage("batches"):
                 pp.batch_factors(mdata, batch_key, random_state=seed, **slots, **counts)
         made = {"random_state": seed, "batch_key": batch_key, **slots, **counts}
         options = PRESETS[preset].diffusion
-        if not _has_coordinates(mdata, mods.values(), times, options.get("potential", False), batch_key):
+        if not _has_coordinates(mdata, mods, layers, times, options.get("potential", False), batch_key):
             with _stage("diffusion coordinates"):
                 pp.diffusion_coordinates(mdata, t=times, **options, **made)
         known: dict[str, Any] = {"groups_key": groups_key, "ordered": ordered}
-        if PRESETS[preset].anchors and not _has_anchors(mdata, annotation is not None, batch_key, **known):
+        new_prior = annotation is not None
+        if PRESETS[preset].anchors and not _has_anchors(
+            mdata, mods, layers, new_prior, {"batch_key": batch_key, **known}
+        ):
             with _stage("anchors"):
                 pp.anchors(mdata, **known, **made)
         with _stage("training"):
@@ -193,7 +206,7 @@ def integrate(
                 modalities={"rna_layer": rna_mod, "atac_layer": atac_mod},
             )
             model = SCDART(mdata, n_latent=n_latent, preset=preset)
-            model.train(max_epochs=max_epochs, **(train_kwargs or {}))
+            model.train(max_epochs=max_epochs, checkpoint=checkpoint, **(train_kwargs or {}))
         for mod in mods.values():
             mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
         mdata.obsm[key_added] = model.get_latent_representation()
@@ -238,6 +251,8 @@ def _check(
                 "genes) to make the prior, or register one with scdart.pp.set_gene_activity."
             )
         checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
+    if PRESETS[preset].anchors and ANCHORS in mdata.obsp and hold_pairs(mdata, ANCHORS):
+        check_fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, None, batch_key))
     if groups_key is not None:
         known_groups(mdata, groups_key, mods, ordered=ordered)
     if batch_key is not None:
@@ -245,31 +260,45 @@ def _check(
 
 
 def _has_coordinates(
-    mdata: MuData, mods: Iterable[str], t: tuple[int, ...], potential: bool, batch_key: str | None
+    mdata: MuData,
+    mods: dict[str, str],
+    layers: dict[str, str | None],
+    t: tuple[int, ...],
+    potential: bool,
+    batch_key: str | None,
 ) -> bool:
-    described = [mdata[mod].uns.get(DIFFUSION_COORDINATES, {}) for mod in mods]
-    return all(X_DIFFUSION_COORDINATES in mdata[mod].obsm for mod in mods) and all(
+    """Whether there are coordinates that were made just as they would be now."""
+    described = {role: mdata[mod].uns.get(DIFFUSION_COORDINATES, {}) for role, mod in mods.items()}
+    return all(X_DIFFUSION_COORDINATES in mdata[mod].obsm for mod in mods.values()) and all(
         given_times(d) == tuple(sorted(t))
         and bool(d.get("potential", False)) == potential
         and ("use_rep" in d or d.get("batch_key") == batch_key)
-        for d in described
+        and difference(
+            d.get(MADE_FROM), origin_of_coordinates(mdata[mods[role]], d, layers[role], mods[role], batch_key)
+        )
+        is None
+        for role, d in described.items()
     )
 
 
 def _has_anchors(
-    mdata: MuData, new_prior: bool, batch_key: str | None, *, groups_key: str | None, ordered: bool
+    mdata: MuData, mods: dict[str, str], layers: dict[str, str | None], new_prior: bool, known: dict[str, Any]
 ) -> bool:
-    """Whether there are anchors to use, which those inferred from a prior, batches or groups of before are not."""
-    if ANCHORS not in mdata.obsp or _kind_of_anchors(mdata) == "given":
+    """Whether there are anchors to use, which those of another prior, other counts, batches or groups are not."""
+    if ANCHORS not in mdata.obsp or hold_pairs(mdata, ANCHORS):
         return ANCHORS in mdata.obsp
-    params = mdata.uns[ANCHORS].get("params", {})
-    made_with = params.get("batch_key"), params.get("groups_key"), bool(params.get("ordered", False))
-    return not new_prior and made_with == (batch_key, groups_key, ordered)
+    described = mdata.uns[ANCHORS]
+    params = described.get("params", {})
+    if any((params.get(name) or None) != (value or None) for name, value in known.items()):
+        return False
+    if new_prior and MADE_FROM not in described:
+        return False
+    prior = checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
+    return fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, prior, known["batch_key"]))
 
 
 def _kind_of_anchors(mdata: MuData) -> Literal["given", "inferred"]:
-    """Whether anchors may know which cells are the same: those that say nothing of where they come from may."""
-    return "inferred" if mdata.uns.get(ANCHORS, {}).get("n_pairs") == 0 else "given"
+    return "given" if hold_pairs(mdata, ANCHORS) else "inferred"
 
 
 @contextmanager
