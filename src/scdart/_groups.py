@@ -54,6 +54,15 @@ class Groups(NamedTuple):
         return np.flatnonzero(self.related[np.unique(codes[codes >= 0])].any(axis=0))
 
 
+def label_names(column: pd.Series) -> pd.Series:
+    """Labels as text, missing where there is none. Whole numbers are the same however they are stored."""
+    return column.astype(object).map(_text, na_action="ignore")
+
+
+def _text(label: Any) -> str:
+    return str(int(label)) if isinstance(label, float | np.floating) and float(label).is_integer() else str(label)
+
+
 def known_groups(mdata: MuData, key: str, mods: Mapping[str, str], *, ordered: bool = False) -> Groups:
     """Read the labels of both modalities' cells.
 
@@ -77,7 +86,7 @@ def known_groups(mdata: MuData, key: str, mods: Mapping[str, str], *, ordered: b
         own, or `ordered` labels have no order.
     """
     columns = {role: _column(mdata, key, mod) for role, mod in mods.items()}
-    labels = {role: column.astype(object).map(_text, na_action="ignore") for role, column in columns.items()}
+    labels = {role: label_names(column) for role, column in columns.items()}
     found = {role: pd.Index(column.dropna().unique()) for role, column in labels.items()}
     _check_labels(labels, found, key, mods)
     names = _in_order(columns, key, mods) if ordered else sorted(found[RNA].union(found[ATAC]))
@@ -141,11 +150,6 @@ def _in_order(columns: Mapping[str, pd.Series], key: str, mods: Mapping[str, str
             f"{_shown(orders[RNA])} and {mods[ATAC]!r} has {_shown(orders[ATAC])}: give both the same categories."
         )
     return longer
-
-
-def _text(label: Any) -> str:
-    """Name of a label: whole numbers are the same, whether or not missing values have made them floats."""
-    return str(int(label)) if isinstance(label, float | np.floating) and float(label).is_integer() else str(label)
 
 
 def _shown(labels: pd.Index | list[str]) -> str:

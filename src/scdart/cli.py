@@ -163,6 +163,7 @@ def integrate(
         with replacing(output) as part:
             mdata.write(part)
         summary = _describe(mdata, rna_mod, atac_mod, stages) | _evaluate(mdata, rna_mod, atac_mod, label_key)
+        summary |= {"confidence": f"{mdata.uns['scdart']['confidence']:.2f} (0: no reason to believe it, 1: certain)"}
     table = Table(show_header=False, title=f"{input_path.name} -> {output}")
     for row in summary.items():
         table.add_row(*row)

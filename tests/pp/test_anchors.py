@@ -216,6 +216,14 @@ def test_prior_without_signal_warns(mdata):
     with pytest.warns(UserWarning, match="carries no signal"):
         scdart.pp.anchors(mdata)
     assert mdata.uns["anchors"]["z"] < 3
+    assert mdata.uns["anchors"]["support"] < 0.4
+
+
+def test_support_rises_with_the_evidence(mdata):
+    scdart.pp.anchors(mdata)
+    described = mdata.uns["anchors"]
+    assert described["support"] == pytest.approx(1 / (1 + np.exp(-(described["z"] - 3.2) / 0.6)))
+    assert described["support"] > 0.9
 
 
 def remove_prior(mdata):

@@ -69,6 +69,9 @@ def test_writes_the_documented_slots_and_nothing_else(mdata):
     assert mdata.uns["scdart"]["preset"] == "default"
     assert mdata.uns["scdart"]["n_latent"] == 3
     assert mdata.uns["scdart"]["anchors"] == "inferred"
+    confidence = mdata.obs["X_scdart_confidence"]
+    assert mdata.uns["scdart"]["confidence"] == pytest.approx(confidence.mean())
+    pd.testing.assert_series_equal(mdata["rna"].obs["X_scdart_confidence"], confidence[mdata["rna"].obs_names])
     np.testing.assert_array_equal(mdata.uns["scdart"]["t"], PRESETS["default"].t)
     assert changed(before, contents(mdata)) == {
         ".uns.scdart",

@@ -20,6 +20,7 @@ from ._registered import registered_batch_factors as registered_batch_factors
 from ._registered import registered_batches as registered_batches
 from ._registered import registered_columns as registered_columns
 from ._registered import registered_confidence as registered_confidence
+from ._registered import registered_groups as registered_groups
 from ._registered import registered_modalities as registered_modalities
 from ._registered import registered_n_cells as registered_n_cells
 from ._registered import registered_names as registered_names

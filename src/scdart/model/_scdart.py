@@ -9,6 +9,7 @@ from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
 from scvi.model.base import ArchesMixin, BaseModelClass, UnsupervisedTrainingMixin
 
 from scdart import pp
+from scdart._anchor_slots import support_of_anchors
 from scdart._batches import batches_of
 from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
@@ -92,6 +93,9 @@ class SCDART(
     _data_splitter_cls = UnpairedDataSplitter
     _training_plan_cls = SCDARTTrainingPlan
 
+    #: How far held-out genes support the anchors that the model was trained with; saved with it.
+    support_: float = 1.0
+
     def __init__(
         self,
         mdata: MuData | None = None,
@@ -122,6 +126,9 @@ class SCDART(
         # A model that is being loaded gets the statistics of its training data with its weights.
         if self._adata_manager is not None and self._adata_manager._source_registry is None:
             initialize_from_data(self.module, self._adata_manager, anchored=self._anchored)
+            if self._anchored:
+                anchors_key = self._adata_manager.data_registry[REGISTRY_KEYS.ANCHORS].attr_key
+                self.support_ = support_of_anchors(self._adata_manager.adata, anchors_key)
         self._model_summary_string = (
             f"SCDART with {n_genes} genes, {n_peaks} peaks, {stats[PriorField.N_LINKS]} prior links, "
             f"n_latent: {self.module.n_latent}, preset: {preset}"

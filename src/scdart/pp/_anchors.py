@@ -122,7 +122,8 @@ def anchors(
     `mdata.uns[key_added]`
         `"variant"`: `"canonical"`, `"refined"`, `"selected"` (refined, learned from cells with a counterpart) or
         `"known"`. `"agreement"`: for the variants that were compared, mean correlation of transferred expression and
-        activity over held-out genes; `"z"`: that of the one that was taken, in standard deviations of mismatched genes.
+        activity over held-out genes; `"z"`: that of the one that was taken, in standard deviations of mismatched genes;
+        `"support"`: how far that supports that anchors are right at all, in [0, 1].
         `"n_pairs"`: number of known pairs. `"params"`: all settings that the result depends on. `"confidence_key"`
         and `"checksum"`: with which confidence these weights go together. `"made_from"`: shape, names and checksums of
         counts and prior that anchors were inferred from. Those that were inferred from others are not used.

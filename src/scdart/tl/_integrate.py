@@ -39,6 +39,8 @@ from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
 from scdart.model import PRESETS, SCDART
 
+from ._cells import write_obs
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, MutableMapping, Sequence
     from os import PathLike
@@ -125,7 +127,10 @@ def integrate(
     -------
     ``None``, or the copy. Written are ``mdata.obsm[key_added]`` of shape ``(n_obs, n_latent)``, the same slot of each
     modality, ``mdata.uns["scdart"]`` with the settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if
-    they may hold known pairs; ``"random_state"`` is the seed), and the slots of the functions that had to be called.
+    they may hold known pairs; ``"random_state"`` is the seed; ``"confidence"`` the mean of the next), and the slots of
+    the functions that had to be called. ``obs[key_added + "_confidence"]``, of ``mdata`` and each modality, is how far
+    a cell's neighbours in the other modality can be believed to be of its kind, see
+    :meth:`scdart.model.SCDART.get_alignment_confidence`; labels and values are transferred to cells that have some.
 
     Raises
     ------
@@ -210,6 +215,9 @@ def integrate(
         for mod in mods.values():
             mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
         mdata.obsm[key_added] = model.get_latent_representation()
+        fewest = min(mdata[mod].n_obs for mod in mods.values())
+        confidence = model.get_alignment_confidence(n_neighbors=min(30, fewest - 1)).to_numpy()
+        logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", confidence.mean())
         if save_model is not None:
             model.save(save_model, overwrite=True)
         model.deregister_manager(mdata)
@@ -221,7 +229,9 @@ def integrate(
             **({} if batch_key is None else {"batch_key": batch_key}),
             **({} if groups_key is None else {"groups_key": groups_key}),
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
+            "confidence": float(confidence.mean()),
         }
+        write_obs(mdata, f"{key_added}_confidence", confidence)
     return mdata if copy else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from mudata import MuData
 
+logger = logging.getLogger(__name__)
+
 
 def transfer_labels(
     mdata: MuData,
@@ -32,6 +36,7 @@ def transfer_labels(
     use_rep: str = X_SCDART,
     n_neighbors: int = 30,
     threshold: float = 0.5,
+    min_confidence: float = 0.1,
     key_added: str | None = None,
     random_state: int | None = None,
     copy: bool = False,
@@ -51,7 +56,10 @@ def transfer_labels(
     n_neighbors
         Number of source cells that vote on the label of a target cell.
     threshold
-        Confidence below which a cell gets no label.
+        Share of the vote below which a cell gets no label.
+    min_confidence
+        Confidence in the place of a cell below which it gets no label: `obs[use_rep + "_confidence"]`, which
+        :func:`scdart.tl.integrate` writes. Where it is not there, all cells count as placed.
     key_added
         Column to write; by default `"{key}_from_{source}"`.
     random_state
@@ -65,7 +73,8 @@ def transfer_labels(
     `None`, or the copy with `copy=True`. Written are, for the target modality:
 
     `obs[key_added]`
-        Label, categorical with the categories of the source; missing where confidence is below the threshold.
+        Label, categorical with the categories of the source; missing where the vote or the confidence in the cell's
+        place is below its threshold.
     `obs[key_added + "_confidence"]`
         Share of the vote that the most frequent label got, in (0, 1].
 
@@ -96,8 +105,8 @@ def transfer_labels(
     check_writable(mdata, copy=copy)
     z_source, z_target = _clouds(mdata, use_rep, source=source, target=target)
     check_count(n_neighbors, "n_neighbors")
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold={threshold} must be between 0 and 1.")
+    _check_share(threshold, "threshold")
+    _check_share(min_confidence, "min_confidence")
     labels = _labels(mdata, key, source)
     key_added = f"{key}_from_{source}" if key_added is None else key_added
 
@@ -107,7 +116,8 @@ def transfer_labels(
     member = sp.csr_matrix((np.ones(len(known), np.float32), (np.arange(len(known)), labels.codes[known])), shape=shape)
     votes = weights @ member
     confidence = np.minimum(votes.max(axis=1).toarray().ravel(), 1.0)
-    winner = np.where(confidence >= threshold, np.asarray(votes.argmax(axis=1)).ravel(), -1)
+    placed = _placed(mdata, target, use_rep, min_confidence, "label")
+    winner = np.where(placed & (confidence >= threshold), np.asarray(votes.argmax(axis=1)).ravel(), -1)
 
     result = mdata.copy() if copy else mdata
     obs = result[target].obs
@@ -125,6 +135,7 @@ def impute(
     layer: str | None = None,
     use_rep: str = X_SCDART,
     n_neighbors: int = 30,
+    min_confidence: float = 0.1,
     key_added: str | None = None,
     random_state: int | None = None,
     copy: bool = False,
@@ -150,6 +161,8 @@ def impute(
         Slot of both modalities' `obsm` with the latent coordinates.
     n_neighbors
         Number of source cells to average.
+    min_confidence
+        Confidence in the place of a cell below which it gets no values, as in :func:`scdart.tl.transfer_labels`.
     key_added
         Name of the slots to write; by default `"imputed_{source}"`.
     random_state
@@ -163,7 +176,8 @@ def impute(
     `None`, or the copy with `copy=True`. Written are, for the target modality:
 
     `obsm[key_added]`
-        Imputed values of shape (n_cells, n_features), float32; sparse (CSR) where the source is.
+        Imputed values of shape (n_cells, n_features), float32; sparse (CSR) where the source is. NaN of cells that got
+        none.
     `uns[key_added]`
         `"features"`: names of the columns; `"params"`: how it was made.
 
@@ -192,11 +206,15 @@ def impute(
     check_writable(mdata, copy=copy)
     z_source, z_target = _clouds(mdata, use_rep, source=source, target=target)
     check_count(n_neighbors, "n_neighbors")
+    _check_share(min_confidence, "min_confidence")
     names, values = _values(mdata[source], features, layer, source)
     key_added = f"imputed_{source}" if key_added is None else key_added
 
     weights = nearest_weights(z_target, z_source, n_neighbors, random_state=seed_of(random_state))
     imputed = weights @ values
+    placed = _placed(mdata, target, use_rep, min_confidence, "value")
+    if not placed.all():
+        imputed = _without(imputed, ~placed)
 
     result = mdata.copy() if copy else mdata
     result[target].obsm[key_added] = imputed
@@ -298,6 +316,41 @@ def smooth(
     mean = np.divide(total, n_measured, out=np.full_like(total, np.nan), where=n_measured > 0)
     result.obsm[key_added] = mean.astype(np.float32)
     return result if copy else None
+
+
+def _check_share(value: float, name: str) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value} must be between 0 and 1.")
+
+
+def _placed(mdata: MuData, mod: str, use_rep: str, min_confidence: float, what: str) -> np.ndarray:
+    """Tell which cells of a modality can be believed to lie where they do, and say which share cannot."""
+    key = f"{use_rep}_confidence"
+    if key not in mdata[mod].obs:
+        return np.ones(mdata[mod].n_obs, dtype=bool)
+    placed = mdata[mod].obs[key].to_numpy(dtype=float) >= min_confidence
+    left = 1 - placed.mean()
+    said = f"{left:.0%} of the cells of {mod!r} get no {what}: obs[{key!r}] is below min_confidence={min_confidence}."
+    if not placed.any():
+        warnings.warn(
+            f"{said} Little speaks for this alignment; see the warnings of scdart.pp.anchors. min_confidence=0 takes "
+            "it as it is.",
+            UserWarning,
+            stacklevel=3,
+        )
+    elif left:
+        logger.info(said)
+    return placed
+
+
+def _without(values: np.ndarray | sp.csr_matrix, rows: np.ndarray) -> np.ndarray | sp.csr_matrix:
+    """Replace all values of some rows by NaN."""
+    if not sp.issparse(values):
+        values[rows] = np.nan
+        return values
+    lost = sp.csr_matrix(np.full((int(rows.sum()), values.shape[1]), np.nan, dtype=values.dtype))
+    order = np.argsort(np.concatenate([np.flatnonzero(~rows), np.flatnonzero(rows)]))
+    return sp.vstack([values[~rows], lost], format="csr")[order]
 
 
 def _clouds(mdata: MuData, use_rep: str, **mods: str) -> tuple[np.ndarray, np.ndarray]:
