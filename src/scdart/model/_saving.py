@@ -6,16 +6,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from anndata import AnnData
+from mudata import MuData
+from scipy import sparse
 from scvi.data import AnnDataManager
 from scvi.model.base import ArchesMixin, BaseModelClass
 
+from scdart._checks import check_mudata
 from scdart._files import filling
+from scdart._mudata import columns_stay
 
 from ._trusted import check_harmless
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mudata import MuData
 
 #: What :meth:`SavingMixin.save` calls the file of a model, after the prefix.
 MODEL_FILE = "model.pt"
@@ -152,19 +156,20 @@ class SavingMixin(ArchesMixin, BaseModelClass):
 
     @staticmethod
     def prepare_query_mudata(
-        mdata: MuData | None,
+        mdata: MuData | AnnData | None,
         reference_model: str | os.PathLike[str] | BaseModelClass,
         return_reference_var_names: bool = False,
         inplace: bool = True,
         *,
         trust: bool = False,
-    ) -> MuData | dict[str, pd.Index] | None:
+    ) -> MuData | AnnData | dict[str, pd.Index] | None:
         """Put the features of new cells into the order of the model's, with zeros where one is missing.
 
         Parameters
         ----------
         mdata
-            MuData with the modalities of the model; changed in place.
+            MuData with modalities of the model, one or both, or an AnnData, which is taken for cells of the modality
+            whose features it has. Changed in place; other modalities are left out.
         reference_model
             The model, or the folder that it was saved to.
         return_reference_var_names
@@ -183,10 +188,34 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         FileNotFoundError
             The folder holds no model.
         ValueError
-            The file is damaged or holds what could run code, or ``mdata`` lacks a modality or all features of one.
+            The file is damaged or holds what could run code, or ``mdata`` has no modality of the model or no features
+            of one.
         """
-        reference_model = _checked_reference(reference_model, trust=trust)
-        return ArchesMixin.prepare_query_mudata(mdata, reference_model, return_reference_var_names, inplace)
+        reference = _checked_reference(reference_model, trust=trust)
+        names = ArchesMixin.prepare_query_mudata(None, reference, return_reference_var_names=True)
+        if return_reference_var_names:
+            return names
+        query = _modalities_of(mdata, names)
+        assert mdata is not None  # or it was not let through
+        # scvi-tools asks for all modalities of the model
+        absent = {
+            mod: AnnData(sparse.csr_matrix((0, len(index)), dtype="float32"), var=index.to_frame()[[]])
+            for mod, index in names.items()
+            if mod not in query
+        }
+        with columns_stay():
+            # of views, since it puts what lacks no feature in order in place
+            views = {mod: adata[:, :] for mod, adata in query.items()}
+            complete = ArchesMixin.prepare_query_mudata(MuData(views | absent), reference, inplace=False)
+            prepared = MuData({mod: complete.mod[mod] for mod in query})
+        if isinstance(mdata, AnnData):
+            prepared = next(iter(prepared.mod.values()))
+        else:
+            prepared.obs, prepared.uns = mdata.obs.copy(), mdata.uns.copy()
+        if not inplace:
+            return prepared
+        mdata._init_as_actual(prepared)
+        return None
 
     @staticmethod
     def prepare_query_anndata(*args: Any, **kwargs: Any) -> None:
@@ -242,3 +271,15 @@ def _checked_reference(reference: Any, *, trust: bool) -> Any:
     if not trust:
         check_model(reference)
     return os.fspath(reference)
+
+
+def _modalities_of(data: MuData | AnnData | None, names: dict[str, pd.Index]) -> dict[str, AnnData]:
+    """Get new cells by modality of the model; what an AnnData is, its features say."""
+    if isinstance(data, AnnData):
+        return {max(names, key=lambda mod: data.var_names.isin(names[mod]).mean()): data}
+    check_mudata(data)
+    assert data is not None
+    found = {mod: data.mod[mod] for mod in names if mod in data.mod}
+    if not found:
+        raise ValueError(f"mdata has none of the modalities of the model, {list(names)}: name them as in training.")
+    return found
