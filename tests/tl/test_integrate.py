@@ -195,6 +195,8 @@ def test_annotation_makes_the_prior_and_anchors_of_it():
 
     inferred = genomic.obsp["anchors"]
     integrate(genomic, annotation, **QUICK)
+    assert genomic.obsp["anchors"] is inferred
+    integrate(genomic, annotation.iloc[:50], **QUICK)
     assert genomic.obsp["anchors"] is not inferred
     genomic.uns["anchors"] = {**genomic.uns["anchors"], "n_pairs": 5}
     known = genomic.obsp["anchors"]

@@ -23,6 +23,7 @@ from ._registered import registered_confidence as registered_confidence
 from ._registered import registered_modalities as registered_modalities
 from ._registered import registered_n_cells as registered_n_cells
 from ._registered import registered_names as registered_names
+from ._registered import registered_prior as registered_prior
 from ._sampler import PairSampler
 from ._sampler import steps_per_epoch as steps_per_epoch
 from ._splitter import UnpairedDataSplitter

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from rich.markup import escape
+from rich.table import Table
 from scipy import sparse
 from scvi.data.fields import (
     BaseAnnDataField,
@@ -16,6 +18,7 @@ from scvi.data.fields import (
 )
 
 from scdart._batches import batches_of
+from scdart._checks import by_gene
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -61,10 +64,15 @@ class PriorField(_OptionalOnTransfer, MuDataVarmField):
 
     N_LINKS = "n_links"
 
+    def __init__(self, registry_key: str, attr_key: str, *, rna_mod: str, **kwargs: Any) -> None:
+        super().__init__(registry_key, attr_key, **kwargs)
+        self._rna_mod = rna_mod
+
     def register_field(self, mdata: MuData) -> dict:
         """Register the prior and count its links."""
         state = super().register_field(mdata)
-        return {**state, self.N_LINKS: int(sparse.csr_matrix(self.get_field_data(mdata)).nnz)}
+        prior = by_gene(self.get_field_data(mdata), mdata.mod[self._rna_mod].var_names, self.attr_key)
+        return {**state, self.N_LINKS: int(sparse.csr_matrix(prior).nnz)}
 
     def get_summary_stats(self, state_registry: dict) -> dict:
         """Return the number of links of the prior."""
@@ -109,7 +117,7 @@ class _TopLevelField(BaseAnnDataField):
     def get_summary_stats(self, state_registry: dict) -> dict:
         return {}
 
-    def view_state_registry(self, state_registry: dict) -> None:
+    def view_state_registry(self, state_registry: dict) -> Table | None:
         return None
 
 
@@ -145,6 +153,16 @@ class BatchField(_TopLevelField):
     def get_summary_stats(self, state_registry: dict) -> dict:
         """Return the number of batches."""
         return {f"n_{self.registry_key}": len(state_registry.get(self.NAMES, [None]))}
+
+    def view_state_registry(self, state_registry: dict) -> Table | None:
+        """Return a table of the batches by code, for ``view_anndata_setup``."""
+        if not state_registry:
+            return None
+        slot = f"adata.mod[{self.mod_key!r}].obs[{self.attr_key!r}]"
+        table = Table("Code", "Batch", title=f"{self.registry_key} State Registry: {slot}")
+        for code, name in enumerate(state_registry[self.NAMES]):
+            table.add_row(str(code), escape(str(name)))
+        return table
 
 
 class BatchFactorsField(_TopLevelField):

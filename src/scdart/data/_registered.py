@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scdart._checks import by_gene
+from scdart._constants import RNA
 from scdart._mudata import positions
 
 from ._constants import REGISTRY_KEYS
@@ -83,6 +85,13 @@ def registered_batch_factors(manager: AnnDataManager, role: str) -> np.ndarray |
     if key not in manager.data_registry:
         return None
     return np.asarray(manager.get_from_registry(key), dtype=np.float32)
+
+
+def registered_prior(manager: AnnDataManager) -> sparse.csr_matrix:
+    """Prior of shape (n_peaks, n_genes), its columns in the order of the registered genes."""
+    stored = manager.get_from_registry(REGISTRY_KEYS.GENE_ACTIVITY)
+    genes = registered_names(manager.registry, RNA)
+    return sparse.csr_matrix(by_gene(stored, genes, REGISTRY_KEYS.GENE_ACTIVITY), dtype=np.float32)
 
 
 def registered_anchors(manager: AnnDataManager) -> sparse.csr_matrix | None:

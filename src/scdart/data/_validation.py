@@ -10,11 +10,12 @@ import numpy as np
 from scipy import sparse
 from scvi import settings
 
-from scdart._anchor_slots import are_as_written, confidence_slot
+from scdart._anchor_slots import are_as_written, check_fit, confidence_slot, origin_of_anchors
 from scdart._batches import check_batches, stored_effects
 from scdart._checks import check_mudata, check_up_to_date, checked_prior, counts_slot, on_disk, stored_counts
-from scdart._constants import ANCHORS, ATAC, RNA
+from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, RNA
 from scdart._mudata import modality_rows
+from scdart._origins import MADE_FROM, check_origin, has_factors_of, origin_of_coordinates
 
 from ._modalities import MODALITIES
 
@@ -51,7 +52,7 @@ def check_setup(
         raise ValueError(f"both roles point to modality {mods[RNA]!r}: name RNA and ATAC in `modalities`.")
     for role, name in mods.items():
         check_counts(adata[role], layers[role], name)
-    checked_prior(adata[RNA], adata[ATAC], prior_key, mods[RNA], mods[ATAC])
+    prior = checked_prior(adata[RNA], adata[ATAC], prior_key, mods[RNA], mods[ATAC])
     for role, name in mods.items():
         check_coordinates(adata[role], diffusion_key, name)
     if anchors_key not in (None, ANCHORS) and anchors_key not in mdata.obsp:
@@ -63,10 +64,17 @@ def check_setup(
         check_groups(mdata, groups_key, mods)
     if batch_key is not None:
         check_batches(mdata, batch_key, mods, min_cells=MIN_CELLS)
-        for mod in mods.values():
+        for role, mod in mods.items():
             stored_effects(mdata, mod, batch_key)
+            if not has_factors_of(mdata, mod, batch_key, layers[role]):
+                raise ValueError(
+                    f"mdata.mod[{mod!r}].varm[{BATCH_FACTORS!r}] was made from other counts or batches: run "
+                    f"scdart.pp.batch_factors(mdata, {batch_key!r}) again."
+                )
     for role, mod in mods.items():
-        check_made_for_batches(adata[role], mod, diffusion_key, batch_key)
+        check_origin_of_coordinates(adata[role], mod, diffusion_key, layers[role], batch_key)
+    if anchors_key in mdata.obsp:
+        check_fit(mdata, str(anchors_key), origin_of_anchors(mdata, mods, layers, prior, batch_key))
     shared = int(np.logical_and(*(modality_rows(mdata, name) >= 0 for name in mods.values())).sum())
     if not shared:
         return
@@ -128,15 +136,19 @@ def check_coordinates(adata: AnnData, key: str, modality: str) -> None:
         raise ValueError(f"mdata[{modality!r}].obsm[{key!r}] holds NaN or infinite values: make it anew.")
 
 
-def check_made_for_batches(adata: AnnData, mod: str, diffusion_key: str, batch_key: str | None) -> None:
-    """Check that coordinates were made knowing the batches that the model is to know."""
-    made_with = adata.uns[diffusion_key.removeprefix("X_")].get("batch_key")
-    if made_with == batch_key or "use_rep" in adata.uns[diffusion_key.removeprefix("X_")]:
-        return
-    raise ValueError(
-        f"mdata.mod[{mod!r}].obsm[{diffusion_key!r}] was made with batch_key={made_with!r}, not {batch_key!r}: run "
-        f"scdart.pp.diffusion_coordinates(mdata, batch_key={batch_key!r}) again."
-    )
+def check_origin_of_coordinates(
+    adata: AnnData, mod: str, diffusion_key: str, layer: str | None, batch_key: str | None
+) -> None:
+    """Check that coordinates were made from what the model is to read, knowing the same batches."""
+    slot, described = f"mdata.mod[{mod!r}].obsm[{diffusion_key!r}]", adata.uns[diffusion_key.removeprefix("X_")]
+    made_with = described.get("batch_key")
+    if made_with != batch_key and "use_rep" not in described:
+        raise ValueError(
+            f"{slot} was made with batch_key={made_with!r}, not {batch_key!r}: run "
+            f"scdart.pp.diffusion_coordinates(mdata, batch_key={batch_key!r}) again."
+        )
+    now = origin_of_coordinates(adata, described, layer, mod, batch_key)
+    check_origin(described.get(MADE_FROM), now, slot, "scdart.pp.diffusion_coordinates(mdata, ...)")
 
 
 def check_groups(mdata: MuData, key: str, mods: dict[str, str]) -> None:

@@ -206,7 +206,13 @@ class SCDART(
         confidence = checked_confidence(mdata, anchors_key, mods)
         batches = _batch_columns(mdata, batch_key, mods, kwargs.get("source_registry"))
         fields = [
-            PriorField(REGISTRY_KEYS.GENE_ACTIVITY, prior_key, mod_key=mods[ATAC], correct_data_format=False),
+            PriorField(
+                REGISTRY_KEYS.GENE_ACTIVITY,
+                prior_key,
+                rna_mod=mods[RNA],
+                mod_key=mods[ATAC],
+                correct_data_format=False,
+            ),
             AnchorsField(REGISTRY_KEYS.ANCHORS, anchors_key),
         ]
         for role, modality in MODALITIES.items():

@@ -10,11 +10,12 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
-from scdart._anchor_slots import Anchors, write_anchors
+from scdart._anchor_slots import Anchors, origin_of_anchors, write_anchors
 from scdart._batches import stored_effects
 from scdart._checks import check_cell_names, check_modalities, check_writable, checked_prior
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
+from scdart._origins import MADE_FROM
 from scdart._random import seed_of
 
 from ._anchor_settings import AnchorSettings
@@ -112,7 +113,8 @@ def anchors(
         `"known"`. `"agreement"`: for the variants that were compared, mean correlation of transferred expression and
         activity over held-out genes; `"z"`: that of the one that was taken, in standard deviations of mismatched genes.
         `"n_pairs"`: number of known pairs. `"params"`: all settings that the result depends on. `"confidence_key"`
-        and `"checksum"`: with which confidence these weights go together.
+        and `"checksum"`: with which confidence these weights go together. `"made_from"`: shape, names and checksums of
+        counts and prior that anchors were inferred from. Those that were inferred from others are not used.
     `mdata.mod[...].obsm["X_" + key_added]`
         Of both modalities: coordinates in which they were compared. The first n_components columns are directions, rows
         of length 1; when refined, 10 columns of positions follow. Not there without inferred anchors.
@@ -164,13 +166,17 @@ def anchors(
         effects = {mod: stored_effects(target, mod, batch_key) for mod in mods.values()}
         seen = expression(rna_counts, effects[rna_mod]), accessibility(atac_counts, effects[atac_mod])
         found = infer_anchors(Evidence(*seen, prior, known), settings)
+        layers = {RNA: rna_layer, ATAC: atac_layer}
+        made_from = {MADE_FROM: origin_of_anchors(target, mods, layers, prior, batch_key)}
     else:
         assert known is not None
+        made_from = {}
         confidence = {RNA: known.getnnz(axis=1) > 0, ATAC: known.getnnz(axis=0) > 0}
         found = Anchors(normalize(known, norm="l1", axis=0), confidence, {}, {"variant": "known"})
 
     described = {
         **found.described,
+        **made_from,
         "n_pairs": 0 if known is None else known.nnz,
         "params": {"inferred": inferred, "prior_key": prior_key, **asdict(settings)},
     }

@@ -18,6 +18,7 @@ from scdart._batches import stored_effects
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
 from scdart._docs import fill_in_docs
+from scdart._origins import MADE_FROM, origin_of_coordinates
 from scdart._progress import parts
 from scdart._random import seed_of
 
@@ -123,8 +124,9 @@ def diffusion_coordinates(
         t are given several times, it is the share of all t that the block stands for, times the number of blocks.
     `uns[key_added]`
         `"t"` and `"repeats"` (each number once, and how often it was given), `"n_components"` (columns of a block),
-        `"potential"`, `"n_neighbors"`, `"n_pcs"` or `"use_rep"`, and `"explained"`: for each t, the estimated share of
-        the cells' squared distances that its block holds.
+        `"potential"`, `"n_neighbors"`, `"n_pcs"` or `"use_rep"`, `"explained"`: for each t, the estimated share of
+        the cells' squared distances that its block holds, and `"made_from"`: slot, shape, names and a checksum of the
+        counts or components. Coordinates that were made from others are not used.
 
     Raises
     ------
@@ -201,7 +203,16 @@ def diffusion_coordinates(
             source: dict[str, Any] = {"use_rep": reps[mod]} if mod in reps else {"n_pcs": n_pcs}
             if batch_key is not None:
                 source["batch_key"] = batch_key
-            written[mod] = coordinates, {**description, "n_neighbors": n_neighbors, **source}
+            made_from = origin_of_coordinates(target.mod[mod], source, layers[mod], mod, batch_key)
+            written[mod] = (
+                coordinates,
+                {
+                    **description,
+                    "n_neighbors": n_neighbors,
+                    **source,
+                    MADE_FROM: made_from,
+                },
+            )
 
     for mod, (coordinates, description) in written.items():
         target.mod[mod].obsm[f"X_{key_added}"] = coordinates

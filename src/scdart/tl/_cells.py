@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scdart._mudata import positions
+from scdart._origins import MADE_FROM, difference, origin_of_components
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +61,21 @@ def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndar
     if not np.ptp(z, axis=0).any():
         raise ValueError(f"{slot} is the same for all cells: integrate again, with other settings.")
     return z
+
+
+def check_follows(mdata: MuData, key: str, use_rep: str) -> None:
+    """Raise if a column follows from a latent space that these cells no longer have.
+
+    What was computed for all cells stays true of those that are left, so that of other cells nothing is said.
+    """
+    described = mdata.uns.get(key, {})
+    made_from, now = described.get(MADE_FROM), origin_of_components(mdata, use_rep, "mdata")
+    if made_from is None or (made_from["slot"], made_from["cells"]) != (now["slot"], now["cells"]):
+        return
+    if difference(made_from, now) is not None:
+        raise ValueError(
+            f"mdata.obs[{key!r}] was computed before {now['slot']} was made anew: run scdart.tl.pseudotime again."
+        )
 
 
 def write_obs(mdata: MuData, key: str, values: np.ndarray | pd.Categorical) -> None:

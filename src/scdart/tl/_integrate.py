@@ -12,7 +12,8 @@ import numpy as np
 from scvi import settings
 
 from scdart import pp
-from scdart._batches import MIN_BATCH, check_batches, has_factors
+from scdart._anchor_slots import check_fit, fit, hold_pairs, origin_of_anchors
+from scdart._batches import MIN_BATCH, check_batches
 from scdart._checks import (
     check_cell_names,
     check_modalities,
@@ -32,6 +33,7 @@ from scdart._constants import (
     X_SCDART,
 )
 from scdart._files import check_place, is_whole
+from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
 from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
 from scdart.data import check_groups
@@ -139,10 +141,13 @@ def integrate(
     What is there and fits is taken as it is:
 
     - The prior, unless there is an annotation, from which it is made.
-    - Factors of batches, diffusion coordinates and inferred anchors of the same batches; others are replaced.
+    - Factors of batches, diffusion coordinates and inferred anchors that were made from the same counts of the same
+      cells, and of the same batches; others are replaced. A description that says nothing of counts, as those of older
+      versions, is believed.
     - Diffusion coordinates of the same times, and of potentials or not as the preset wants it; others are replaced.
-    - Anchors, unless they were inferred and the prior is made anew: then they are inferred anew. Those that hold known
-      pairs stay. The preset ``"paper"`` has no use for anchors, and finds none.
+    - Anchors, unless they were inferred from another prior: then they are inferred anew. Those that hold known pairs
+      stay, and where their other cells were inferred from other counts, that is an error. The preset ``"paper"`` has no
+      use for anchors, and finds none.
 
     References
     ----------
@@ -171,15 +176,17 @@ def integrate(
         if annotation is not None:
             with _stage("gene activity"):
                 pp.gene_activity(mdata, annotation, **slots)
-        if batch_key is not None and not all(has_factors(mdata, mod, batch_key) for mod in mods.values()):
+        if batch_key is not None and not all(
+            has_factors_of(mdata, mod, batch_key, layers[role]) for role, mod in mods.items()
+        ):
             with _stage("batches"):
                 pp.batch_factors(mdata, batch_key, random_state=seed, **slots, **counts)
         made = {"random_state": seed, "batch_key": batch_key, **slots, **counts}
         options = PRESETS[preset].diffusion
-        if not _has_coordinates(mdata, mods.values(), times, options.get("potential", False), batch_key):
+        if not _has_coordinates(mdata, mods, layers, times, options.get("potential", False), batch_key):
             with _stage("diffusion coordinates"):
                 pp.diffusion_coordinates(mdata, t=times, **options, **made)
-        if PRESETS[preset].anchors and not _has_anchors(mdata, annotation is not None, batch_key):
+        if PRESETS[preset].anchors and not _has_anchors(mdata, mods, layers, annotation is not None, batch_key):
             with _stage("anchors"):
                 pp.anchors(mdata, **made)
         with _stage("training"):
@@ -235,6 +242,8 @@ def _check(
                 "genes) to make the prior, or register one with scdart.pp.set_gene_activity."
             )
         checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
+    if PRESETS[preset].anchors and ANCHORS in mdata.obsp and hold_pairs(mdata, ANCHORS):
+        check_fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, None, batch_key))
     if groups_key is not None:
         check_groups(mdata, groups_key, mods)
     if batch_key is not None:
@@ -242,27 +251,42 @@ def _check(
 
 
 def _has_coordinates(
-    mdata: MuData, mods: Iterable[str], t: tuple[int, ...], potential: bool, batch_key: str | None
+    mdata: MuData,
+    mods: dict[str, str],
+    layers: dict[str, str | None],
+    t: tuple[int, ...],
+    potential: bool,
+    batch_key: str | None,
 ) -> bool:
-    described = [mdata[mod].uns.get(DIFFUSION_COORDINATES, {}) for mod in mods]
-    return all(X_DIFFUSION_COORDINATES in mdata[mod].obsm for mod in mods) and all(
+    """Whether there are coordinates that were made just as they would be now."""
+    described = {role: mdata[mod].uns.get(DIFFUSION_COORDINATES, {}) for role, mod in mods.items()}
+    return all(X_DIFFUSION_COORDINATES in mdata[mod].obsm for mod in mods.values()) and all(
         given_times(d) == tuple(sorted(t))
         and bool(d.get("potential", False)) == potential
         and ("use_rep" in d or d.get("batch_key") == batch_key)
-        for d in described
+        and difference(
+            d.get(MADE_FROM), origin_of_coordinates(mdata[mods[role]], d, layers[role], mods[role], batch_key)
+        )
+        is None
+        for role, d in described.items()
     )
 
 
-def _has_anchors(mdata: MuData, new_prior: bool, batch_key: str | None) -> bool:
-    """Whether there are anchors to be used; those that were inferred from a prior or batches of before are not."""
-    if ANCHORS not in mdata.obsp or _kind_of_anchors(mdata) == "given":
+def _has_anchors(
+    mdata: MuData, mods: dict[str, str], layers: dict[str, str | None], new_prior: bool, batch_key: str | None
+) -> bool:
+    """Whether there are anchors to be used; those inferred from a prior, counts or batches of before are not."""
+    if ANCHORS not in mdata.obsp or hold_pairs(mdata, ANCHORS):
         return ANCHORS in mdata.obsp
-    return not new_prior and mdata.uns[ANCHORS].get("params", {}).get("batch_key") == batch_key
+    described = mdata.uns[ANCHORS]
+    if described.get("params", {}).get("batch_key") != batch_key or (new_prior and MADE_FROM not in described):
+        return False
+    prior = checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
+    return fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, prior, batch_key))
 
 
 def _kind_of_anchors(mdata: MuData) -> Literal["given", "inferred"]:
-    """Whether anchors may know which cells are the same: those that say nothing of where they come from may."""
-    return "inferred" if mdata.uns.get(ANCHORS, {}).get("n_pairs") == 0 else "given"
+    return "given" if hold_pairs(mdata, ANCHORS) else "inferred"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 from scdart._checks import check_writable
 from scdart._constants import X_SCDART
 from scdart._mudata import positions
+from scdart._origins import MADE_FROM, origin_of_components
 from scdart._random import seed_of
 
 from ._cells import check_count, latent, write_obs
@@ -105,6 +106,7 @@ def pseudotime(
         With `separate`, that of the modality alone; NaN in other cells. Also in `obs` of the modality.
     `mdata.uns[key_added]`
         `"root"`: name of the root cell. `"n_unconnected"`: number of cells with NaN. `"params"`: how it was made.
+        `"made_from"`: shape, names and a checksum of the latent space.
 
     Raises
     ------
@@ -176,6 +178,7 @@ def pseudotime(
     target.uns[key_added] = {
         "root": mdata.obs_names[joint.root],
         "n_unconnected": int(np.isnan(joint.time).sum()),
+        MADE_FROM: origin_of_components(mdata, use_rep, "mdata"),
         "params": {
             "use_rep": use_rep,
             "n_neighbors": joint.n_neighbors,
