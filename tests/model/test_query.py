@@ -75,10 +75,16 @@ def test_missing_features_of_one_modality_become_zeros(trained):
     SCDART.prepare_query_mudata(query, model)
     assert query.X[:, :3].sum() == 0
     assert query.obs.equals(mdata["atac"].obs)
-    with pytest.raises(ValueError, match=r"none of the modalities of the model, \['rna', 'atac'\]"):
+    with pytest.raises(ValueError, match=r"none of the modalities of the model, \['rna', 'atac'\], but \['gex'\]"):
         SCDART.prepare_query_mudata(md.MuData({"gex": mdata["rna"].copy()}), model)
     with pytest.raises(TypeError, match="mdata is None"):
         SCDART.prepare_query_mudata(None, model)
+    with pytest.warns(UserWarning, match="67% of the features that the model knows of 'atac'"):
+        SCDART.prepare_query_mudata(mdata["atac"][:, 10:].copy(), model)
+    other = mdata["atac"].copy()
+    other.var_names = [f"other{i}" for i in range(other.n_vars)]
+    with pytest.raises(ValueError, match="none of the 30 features that the model knows of 'atac', such as 'peak0'"):
+        SCDART.prepare_query_mudata(md.MuData({"atac": other}), model)
 
 
 def test_fewer_genes_are_refused(trained):

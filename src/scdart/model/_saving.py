@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 import rich.pretty  # noqa: F401  scvi-tools shows set-ups with it, and imports rich alone
 from anndata import AnnData
 from mudata import MuData
-from scipy import sparse
 from scvi.data import AnnDataManager
 from scvi.model.base import ArchesMixin, BaseModelClass
 
-from scdart._checks import check_mudata
 from scdart._files import filling
 from scdart._mudata import columns_stay
 
+from ._queries import cells_by_modality, with_features
 from ._trusted import check_harmless
 
 if TYPE_CHECKING:
@@ -196,26 +195,18 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         names = ArchesMixin.prepare_query_mudata(None, reference, return_reference_var_names=True)
         if return_reference_var_names:
             return names
-        query = _modalities_of(mdata, names)
-        assert mdata is not None  # or it was not let through
-        # scvi-tools asks for all modalities of the model
-        absent = {
-            mod: AnnData(sparse.csr_matrix((0, len(index)), dtype="float32"), var=index.to_frame()[[]])
-            for mod, index in names.items()
-            if mod not in query
-        }
-        with columns_stay():
-            # of views, since it puts what lacks no feature in order in place
-            views = {mod: adata[:, :] for mod, adata in query.items()}
-            complete = ArchesMixin.prepare_query_mudata(MuData(views | absent), reference, inplace=False)
-            prepared = MuData({mod: complete.mod[mod] for mod in query})
+        query = cells_by_modality(mdata, names)  # type: ignore[arg-type]  # raises where there are none
+        ordered = {mod: with_features(adata, names[mod], mod) for mod, adata in query.items()}
+        prepared: Any
         if isinstance(mdata, AnnData):
-            prepared = next(iter(prepared.mod.values()))
+            (prepared,) = ordered.values()
         else:
+            with columns_stay():
+                prepared = MuData(ordered)
             prepared.obs, prepared.uns = mdata.obs.copy(), mdata.uns.copy()
         if not inplace:
             return prepared
-        mdata._init_as_actual(prepared)
+        mdata._init_as_actual(prepared)  # as scvi-tools does
         return None
 
     @staticmethod
@@ -272,15 +263,3 @@ def _checked_reference(reference: Any, *, trust: bool) -> Any:
     if not trust:
         check_model(reference)
     return os.fspath(reference)
-
-
-def _modalities_of(data: MuData | AnnData | None, names: dict[str, pd.Index]) -> dict[str, AnnData]:
-    """Get new cells by modality of the model; what an AnnData is, its features say."""
-    if isinstance(data, AnnData):
-        return {max(names, key=lambda mod: data.var_names.isin(names[mod]).mean()): data}
-    check_mudata(data)
-    assert data is not None
-    found = {mod: data.mod[mod] for mod in names if mod in data.mod}
-    if not found:
-        raise ValueError(f"mdata has none of the modalities of the model, {list(names)}: name them as in training.")
-    return found
