@@ -107,21 +107,14 @@ def transfer_labels(
     check_count(n_neighbors, "n_neighbors")
     _check_share(threshold, "threshold")
     _check_share(min_confidence, "min_confidence")
-    labels = _labels(mdata, key, source)
+    labels = as_labels(obs_column(mdata, key, "key", mod=source), f"obs[{key!r}] of {source!r}")
     key_added = f"{key}_from_{source}" if key_added is None else key_added
 
-    known = np.flatnonzero(labels.codes >= 0)
-    weights = nearest_weights(z_target, z_source[known], n_neighbors, random_state=seed_of(random_state))
-    shape = (len(known), len(labels.categories))
-    member = sp.csr_matrix((np.ones(len(known), np.float32), (np.arange(len(known)), labels.codes[known])), shape=shape)
-    votes = weights @ member
-    confidence = np.minimum(votes.max(axis=1).toarray().ravel(), 1.0)
-    placed = _placed(mdata, target, use_rep, min_confidence, "label")
-    winner = np.where(placed & (confidence >= threshold), np.asarray(votes.argmax(axis=1)).ravel(), -1)
-
+    voted, confidence = vote(z_target, z_source, labels, n_neighbors, threshold, seed_of(random_state))
+    voted[~_placed(mdata, target, use_rep, min_confidence, "label")] = np.nan
     result = mdata.copy() if copy else mdata
     obs = result[target].obs
-    obs[key_added] = pd.Categorical.from_codes(winner, categories=labels.categories, ordered=labels.ordered)
+    obs[key_added] = voted
     obs[f"{key_added}_confidence"] = confidence
     return result if copy else None
 
@@ -366,14 +359,46 @@ def _clouds(mdata: MuData, use_rep: str, **mods: str) -> tuple[np.ndarray, np.nd
     return a, b
 
 
-def _labels(mdata: MuData, key: str, mod: str) -> pd.Categorical:
-    column = obs_column(mdata, key, "key", mod=mod)
+def as_labels(column: pd.Series, slot: str) -> pd.Categorical:
+    """Read a column as labels, at least one of them known."""
     if pd.api.types.is_float_dtype(column) and column.notna().any():
-        raise ValueError(f"obs[{key!r}] of {mod!r} holds numbers with a decimal point, not labels.")
+        raise ValueError(f"{slot} holds numbers with a decimal point, not labels.")
     labels = pd.Categorical(column)
     if (labels.codes < 0).all():
-        raise ValueError(f"obs[{key!r}] has no label of a cell of {mod!r}.")
+        raise ValueError(f"{slot} has no label of a cell.")
     return labels.remove_unused_categories()
+
+
+def vote(
+    query: np.ndarray, reference: np.ndarray, labels: pd.Categorical, n_neighbors: int, threshold: float, seed: int
+) -> tuple[pd.Categorical, np.ndarray]:
+    """Let the nearest of the cells that have a label decide on that of others.
+
+    Parameters
+    ----------
+    query, reference
+        Coordinates of the cells that get labels, and of those that may have them.
+    labels
+        Labels of the reference cells, or missing.
+    n_neighbors
+        Cells that vote.
+    threshold
+        Share of the vote below which a cell gets no label.
+    seed
+        Seed of the approximate search.
+
+    Returns
+    -------
+    Labels, and share of the vote that they got.
+    """
+    known = np.flatnonzero(labels.codes >= 0)
+    weights = nearest_weights(query, reference[known], n_neighbors, random_state=seed)
+    shape = (len(known), len(labels.categories))
+    member = sp.csr_matrix((np.ones(len(known), np.float32), (np.arange(len(known)), labels.codes[known])), shape=shape)
+    votes = weights @ member
+    confidence = np.minimum(votes.max(axis=1).toarray().ravel(), 1.0)
+    winner = np.where(confidence >= threshold, np.asarray(votes.argmax(axis=1)).ravel(), -1)
+    return pd.Categorical.from_codes(winner, categories=labels.categories, ordered=labels.ordered), confidence
 
 
 def _values(adata: AnnData, features: Sequence[str] | None, layer: str | None, mod: str) -> tuple[np.ndarray, Any]:
