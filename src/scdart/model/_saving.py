@@ -10,6 +10,7 @@ from scvi.data import AnnDataManager
 from scvi.model.base import ArchesMixin, BaseModelClass
 
 from scdart._files import filling
+from scdart._options import check_options
 
 from ._trusted import check_harmless
 
@@ -69,6 +70,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         >>> model.train(max_epochs=1)
         >>> model.save("model_of_line")
         """
+        check_options(SavingMixin.save, locals())
         target = Path(dir_path)
         if target.exists() and not overwrite:
             raise ValueError(f"dir_path={str(dir_path)!r} exists: name a new folder, or pass overwrite=True.")
@@ -133,6 +135,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         >>> scdart.tl.integrate(mdata, max_epochs=1, save_model="model")
         >>> model = scdart.model.SCDART.load("model", mdata)
         """
+        check_options(SavingMixin.load, locals())
         dir_path = os.fspath(dir_path)
         if not trust:
             if backup_url is not None:
@@ -147,6 +150,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
     def load_query_data(
         cls, adata: MuData | None = None, reference_model: Any = None, *args: Any, trust: bool = False, **kwargs: Any
     ) -> Self:
+        check_options(SavingMixin.load_query_data, locals())
         # no docstring, so that the site leaves out what scdart does not describe
         return super().load_query_data(adata, _checked_reference(reference_model, trust=trust), *args, **kwargs)
 
@@ -185,6 +189,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         ValueError
             The file is damaged or holds what could run code, or ``mdata`` lacks a modality or all features of one.
         """
+        check_options(SavingMixin.prepare_query_mudata, locals())
         reference_model = _checked_reference(reference_model, trust=trust)
         return ArchesMixin.prepare_query_mudata(mdata, reference_model, return_reference_var_names, inplace)
 
@@ -195,6 +200,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
 
     @staticmethod
     def load_registry(dir_path: str | os.PathLike[str], prefix: str | None = None, *, trust: bool = False) -> dict:
+        check_options(SavingMixin.load_registry, locals())
         # read by `view_setup_args` and by users who want to know what a file was made with
         if not trust:
             check_model(dir_path, prefix)
@@ -202,6 +208,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
 
     @staticmethod
     def view_setup_args(dir_path: str | os.PathLike[str], prefix: str | None = None, *, trust: bool = False) -> None:
+        check_options(SavingMixin.view_setup_args, locals())
         # that of scvi-tools would not look into the file
         AnnDataManager.view_setup_method_args(SavingMixin.load_registry(dir_path, prefix, trust=trust))
 

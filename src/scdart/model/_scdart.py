@@ -12,6 +12,7 @@ from scdart import pp
 from scdart._batches import batches_of
 from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
+from scdart._options import Range, check_options
 from scdart._random import streams_kept
 from scdart.data import (
     MODALITIES,
@@ -37,9 +38,11 @@ from ._links import LinksMixin
 from ._new_batches import NewBatchesMixin
 from ._presets import PRESETS
 from ._saving import SavingMixin
-from ._training_plan import SCDARTTrainingPlan
+from ._training_plan import SCDARTTrainingPlan, check_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mudata import MuData
 
 _PLAIN = bool | int | float | str
@@ -98,6 +101,7 @@ class SCDART(
         preset: Literal["default", "paper"] = "default",
         **module_kwargs: Any,
     ) -> None:
+        check_options(SCDART.__init__, locals())
         super().__init__(mdata, registry)
         self._has_training_data = mdata is not None
         self._preset = chosen(preset, PRESETS, "preset")
@@ -181,6 +185,7 @@ class SCDART(
         ValueError
             If counts, names, prior or coordinates cannot be used; the message says what to change.
         """
+        check_options(SCDART.setup_mudata, locals())
         modalities = dict(modalities) if modalities else {m.argument: role for role, m in MODALITIES.items()}
         setup_method_args = cls._get_setup_method_args(**locals())
         mod = cls._create_modalities_attr_dict(modalities, setup_method_args)
@@ -280,9 +285,10 @@ class SCDART(
         Raises
         ------
         ValueError
-            If early stopping or checkpointing is asked for without validation cells, or ``plan_kwargs`` holds a name
-            that is neither an option nor a loss term.
+            If an option is out of its range, early stopping or checkpointing is asked for without validation cells,
+            ``plan_kwargs`` holds a name that is neither an option nor a loss term, or the training diverges.
         """
+        check_training(locals())
         datasplitter_kwargs = datasplitter_kwargs or {}
         validates = early_stopping or trainer_kwargs.get("enable_checkpointing", False)
         if train_size is None:
@@ -333,6 +339,12 @@ class SCDART(
         }
         kept = {key: value for key, value in kept.items() if value != {}}
         self.train_settings_ = [*getattr(self, "train_settings_", []), {"seed": settings.seed, **kept}]
+
+
+def check_training(given: Mapping[str, Any]) -> None:
+    """Raise unless options of :meth:`SCDART.train`, and of its training plan, can be trained with."""
+    check_options(SCDART.train, given, batch_size=Range(2, 1_000_000))
+    check_plan(given.get("plan_kwargs") or {})
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from scdart._annotation import chromosome_key, peak_intervals, read_annotation
 from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 
 from ._canvas import finish, make_axes, plain
 from ._colors import OKABE_ITO
@@ -121,6 +122,7 @@ def peak_gene_links(
     >>> ax.get_ylabel()
     'size of the link (|z|)'
     """
+    check_options(peak_gene_links, locals())
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     atac = mdata.mod[atac_mod]
     table = links if isinstance(links, pd.DataFrame) else links.get_peak_gene_links(genes=[gene])

@@ -15,6 +15,7 @@ from scdart._batches import stored_effects
 from scdart._checks import check_cell_names, check_modalities, check_writable, checked_prior
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 from scdart._origins import MADE_FROM
 from scdart._random import seed_of
 
@@ -150,9 +151,10 @@ def anchors(
     >>> mdata.uns["anchors"]["variant"]
     'refined'
     """
+    check_options(anchors, locals())
     mods = {RNA: rna_mod, ATAC: atac_mod}
     rna, atac = _modalities(mdata, mods, copy=copy)
-    _check_options(pairs, inferred, n_components, n_neighbors, refine)
+    _check_pairs(pairs, inferred=inferred)
     known = None if pairs is None else known_pairs(pairs, rna, atac)
     settings = AnchorSettings(n_components, n_neighbors, refine, seed_of(random_state))
     target = mdata.copy() if copy else mdata
@@ -248,6 +250,7 @@ def set_anchors(
     >>> mdata.obsp["anchors"].nnz, mdata.uns["anchors"]["variant"]
     (50, 'given')
     """
+    check_options(set_anchors, locals())
     mods = {RNA: rna_mod, ATAC: atac_mod}
     rna, atac = _modalities(mdata, mods, copy=copy)
     weights = _given_weights(matrix, rna, atac)
@@ -309,18 +312,11 @@ def _modalities(mdata: MuData, mods: Mapping[str, str], *, copy: bool) -> tuple[
     return mdata.mod[mods[RNA]], mdata.mod[mods[ATAC]]
 
 
-def _check_options(
-    pairs: Pairs | None, inferred: bool, n_components: int, n_neighbors: int, refine: Literal["auto"] | bool
-) -> None:
+def _check_pairs(pairs: Pairs | None, *, inferred: bool) -> None:
     if isinstance(pairs, str) and pairs != "obs_names":
         raise ValueError(f"pairs={pairs!r} is not known: pass 'obs_names', or names of RNA and ATAC cells.")
     if pairs is None and not inferred:
         raise ValueError("inferred=False without pairs leaves no anchors: pass pairs, or inferred=True.")
-    if refine not in ("auto", True, False):
-        raise ValueError(f"refine={refine!r} is not known: pass 'auto', True or False.")
-    for argument, value in {"n_components": n_components, "n_neighbors": n_neighbors}.items():
-        if value < 1:
-            raise ValueError(f"{argument}={value} must be at least 1.")
 
 
 def _check_overlap(rna: sp.csr_matrix, atac: sp.csr_matrix, prior: sp.csr_matrix, mods: Mapping[str, str]) -> None:

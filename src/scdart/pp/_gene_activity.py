@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from scdart._annotation import chromosome_key, peak_intervals, read_annotation
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 
 from ._links import gene_domains, link_peaks, match_genes
 
@@ -130,12 +130,8 @@ def gene_activity(
            [0., 0.],
            [0., 1.]], dtype=float32)
     """
+    check_options(gene_activity, locals())
     rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
-    for name, bases in {"upstream": upstream, "downstream": downstream}.items():
-        if bases < 0:
-            raise ValueError(f"{name}={bases} is negative: pass a number of bases, whatever the strand.")
-    if decay is not None and not 0 < decay < math.inf:
-        raise ValueError(f"decay={decay} is not a positive number of bases: pass decay=None for weights of 1.")
     peaks = peak_intervals(atac.var, f"mdata.mod[{atac_mod!r}].var")
     intervals = read_annotation(annotation, gene_name_key=gene_name_key, gene_id_key=gene_id_key)
 
@@ -225,6 +221,7 @@ def set_gene_activity(
            [0., 1.],
            [0., 0.]], dtype=float32)
     """
+    check_options(set_gene_activity, locals())
     rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
     rows, columns = atac.var_names, rna.var_names
     if isinstance(matrix, pd.DataFrame):

@@ -11,9 +11,10 @@ import scipy.sparse as sp
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._mudata import obs_column, positions
+from scdart._options import check_options
 from scdart._random import seed_of
 
-from ._cells import check_count, latent, shown
+from ._cells import latent, shown
 from ._neighbors import nearest_weights
 
 if TYPE_CHECKING:
@@ -93,11 +94,9 @@ def transfer_labels(
     >>> bool(mdata["atac"].obs["branch_from_rna_confidence"].between(0, 1).all())
     True
     """
+    check_options(transfer_labels, locals())
     check_writable(mdata, copy=copy)
     z_source, z_target = _clouds(mdata, use_rep, source=source, target=target)
-    check_count(n_neighbors, "n_neighbors")
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold={threshold} must be between 0 and 1.")
     labels = _labels(mdata, key, source)
     key_added = f"{key}_from_{source}" if key_added is None else key_added
 
@@ -189,9 +188,9 @@ def impute(
     >>> mdata["atac"].obsm["imputed_rna"].shape
     (100, 2)
     """
+    check_options(impute, locals())
     check_writable(mdata, copy=copy)
     z_source, z_target = _clouds(mdata, use_rep, source=source, target=target)
-    check_count(n_neighbors, "n_neighbors")
     names, values = _values(mdata[source], features, layer, source)
     key_added = f"imputed_{source}" if key_added is None else key_added
 
@@ -280,9 +279,9 @@ def smooth(
     >>> mdata.obsm["X_scdart_smooth"].shape
     (200, 1)
     """
+    check_options(smooth, locals())
     check_writable(mdata, copy=copy)
     z_rna, z_atac = _clouds(mdata, use_rep, rna_mod=rna_mod, atac_mod=atac_mod)
-    check_count(n_neighbors, "n_neighbors")
     key_added = f"{use_rep}_smooth" if key_added is None else key_added
 
     z_atac = nearest_weights(z_atac, z_rna, n_neighbors, random_state=seed_of(random_state)) @ z_rna
