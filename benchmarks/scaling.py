@@ -109,7 +109,7 @@ class Job:
         return pd.DataFrame([keys | {"stage": stage} | values for stage, values in measured.items()], columns=COLUMNS)
 
     def is_in(self, results: pd.DataFrame) -> bool:
-        return (results[["task", "cells", "peaks", "genes"]] == astuple(self)).all(axis=1).any()
+        return (results[["task", "cells", "peaks", "genes"]] == list(astuple(self))).all(axis=1).any()
 
     def __str__(self) -> str:
         return f"{self.task}, {self.cells:,} cells, {self.peaks:,} peaks"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sized
 from functools import cache
 from inspect import signature
 from numbers import Integral, Real
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -204,6 +205,7 @@ _KINDS: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "float": (_is_number, "a number"),
     "bool": (lambda value: isinstance(value, bool | np.bool_), "True or False"),
     "str": (lambda value: isinstance(value, str), "a text that is not empty"),
+    **dict.fromkeys(("PathLike", "PathLike[str]", "os.PathLike[str]"), (lambda v: isinstance(v, PathLike), "a path")),
     "None": (lambda value: value is None, "None"),
     "Sequence[str]": (_are_names, "names"),
     "Sequence[int]": (_are_whole, "whole numbers"),

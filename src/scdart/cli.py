@@ -117,6 +117,10 @@ def integrate(
         str | None, typer.Option(help="Column of obs, of both modalities or of one, with each cell's batch.")
     ] = None,
     save_model: Annotated[Path | None, typer.Option(help="New folder to save the model to, as for a report.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the state of training, from which the same command goes on if it is killed."),
+    ] = None,
     label_key: Annotated[
         str | None, typer.Option(help="Column of both modalities' obs to score the result by; not used in training.")
     ] = None,
@@ -150,6 +154,7 @@ def integrate(
             random_state=seed,
             train_kwargs=progress_bar(),
             save_model=save_model,
+            checkpoint=checkpoint,
         )
         with replacing(output) as part:
             mdata.write(part)

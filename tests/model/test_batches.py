@@ -99,6 +99,17 @@ def test_batches_are_saved_with_the_model(trained, tmp_path):
     assert loaded.registry["setup_args"]["batch_key"] == "batch"
 
 
+def test_setup_shows_batches(trained, tmp_path, capsys):
+    model, mdata = trained
+    model.view_anndata_setup()
+    shown = capsys.readouterr().out
+    assert "'batch_key': 'batch'" in shown
+    assert all(name in shown for mod in ("rna", "atac") for name in mdata[mod].obs["batch"].cat.categories)
+    model.save(tmp_path / "model")
+    SCDART.view_setup_args(tmp_path / "model")
+    assert "'batch_key': 'batch'" in capsys.readouterr().out
+
+
 def test_coordinates_of_other_batches_are_refused(trained):
     _, mdata = trained
     with pytest.raises(ValueError, match=r"made with batch_key='batch', not None: run scdart.pp.diffusion_coordinates"):

@@ -141,7 +141,7 @@ def test_cells_that_pseudotime_did_not_reach_are_counted(mdata):
     root = mdata.obs_names[0]
     with pytest.warns(UserWarning, match="20 of 130 cells are not connected"):
         tl.pseudotime(mdata, root=root, n_neighbors=15)
-    inputs = Inputs(mdata, latent, {"rna": "rna", "atac": "atac"}, None, "dpt_pseudotime", {}, 0)
+    inputs = Inputs(mdata, latent, {"rna": "rna", "atac": "atac"}, None, "dpt_pseudotime", {}, {}, 0)
     found = {sign.name: sign for sign in diagnose(inputs)}["Cells without a path to the root"]
     assert (found.value, found.verdict) == ("20", "look")
 
@@ -186,6 +186,61 @@ def test_code_and_settings_repeat_the_run(page, trained, simulated):
     exec(code, namespace)
     repeated = namespace["mdata"].obsm["X_scdart"]
     np.testing.assert_allclose(repeated[:80], trained[0]["rna"].obsm["X_scdart"], atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def of_donors(simulated) -> tuple[MuData, SCDART]:
+    """RNA of two donors, whose names are numbers, and ATAC of a third, with a model that has hardly been trained."""
+    mdata = simulated["unpaired"].copy()
+    scvi.settings.seed = 0
+    mdata["rna"].obs["donor"] = np.where(np.arange(80) < 30, 1, 2)
+    mdata["atac"].obs["donor"] = 3
+    pp.diffusion_coordinates(mdata, t=(0, 5), batch_key="donor")
+    pp.anchors(mdata, batch_key="donor")
+    SCDART.setup_mudata(mdata, batch_key="donor")
+    model = SCDART(mdata, n_latent=5)
+    model.train(max_epochs=1, enable_progress_bar=False)
+    return mdata, model
+
+
+def test_batches_are_counted_and_drawn_and_their_mixing_is_told(of_donors, tmp_path):
+    mdata, model = of_donors
+    page = Page(pl.report(mdata, model, tmp_path / "report.html"))
+    matched = mdata["rna"].uns["batch_factors"]["matched"]
+    assert page.row("1") == ["RNA", "30", f"{matched['1']:.0%}"]
+    assert page.row("2") == ["RNA", "50", f"{matched['2']:.0%}"]
+    expected = metrics.batch_mixing(mdata["rna"].obsm["X_scdart"], mdata["rna"].obs["donor"])
+    assert page.row("Mixing of the batches, RNA")[0] == f"{expected:.2f}"
+    assert not [row for row in page.rows if row[0] == "Mixing of the batches, ATAC"]
+    assert page.options[:2] == ["modality", "donor"]
+    coloring = json.loads(page.texts["colorings"])[1]
+    assert coloring["ticktext"] == ["3", "2", "1"]  # read from above
+    assert list(np.bincount(coloring["color"])) == [50, 50, 30]
+
+
+def test_code_repeats_a_run_with_batches(of_donors, simulated, tmp_path):
+    mdata, model = of_donors
+    code = Page(pl.report(mdata, model, tmp_path / "report.html")).texts["code"]
+    assert code.count("batch_key='donor'") == 3
+    given = simulated["unpaired"].copy()
+    for mod in ("rna", "atac"):
+        given[mod].obs["donor"] = mdata[mod].obs["donor"]
+    code = re.sub(r"scdart\.pp\.gene_activity\(.*?\)\n", "", code.replace('mudata.read_h5mu("input.h5mu")', "given"))
+    exec(code, {"given": given})
+    np.testing.assert_array_equal(given["rna"].varm["batch_factors"], mdata["rna"].varm["batch_factors"])
+    np.testing.assert_allclose(given.obsm["X_scdart"], model.get_latent_representation(), atol=1e-4)
+
+
+def test_separated_batches_are_warned_about(of_donors, tmp_path):
+    mdata = of_donors[0].copy()
+    mdata["rna"].obsm["X_scdart"][:30] += 100.0
+    page = Page(pl.report(mdata, path=tmp_path / "report.html"))
+    assert page.row("Mixing of the batches, RNA")[0] == "0.03"  # of 30 neighbours, a donor of 30 cells has 29
+    assert "The batches of RNA cells hardly mix" in page.page
+    del mdata["rna"].uns["batch_factors"]  # as of an integration that knows no batches
+    page = Page(pl.report(mdata, path=tmp_path / "report.html"))
+    assert not [row for row in page.rows if row and row[0].startswith("Mixing of the batches")]
+    assert "donor" not in page.options
 
 
 def test_nothing_is_fetched(page):

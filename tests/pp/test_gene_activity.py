@@ -438,7 +438,9 @@ def assert_untouched(mdata: md.MuData) -> None:
         ({"downstream": -5}, ValueError, "downstream=-5 is negative"),
         ({"decay": 0}, ValueError, "decay=0 "),
         ({"decay": float("nan")}, ValueError, "decay=nan "),
-        ({"annotation": "genes.gff3"}, ValueError, "'.gff3': expected .bed"),
+        ({"annotation": "genes.xlsx"}, ValueError, r"'.xlsx': expected one of \['.bed'"),
+        ({"aliases": ["Sox2"]}, TypeError, "aliases is a list: pass a mapping"),
+        ({"aliases": {}}, ValueError, "aliases holds no names"),
         ({"annotation": "no_such_file.bed"}, FileNotFoundError, "no_such_file.bed"),
         ({"annotation": annotation_table().drop(columns="start")}, KeyError, r"no column for \['start'\]"),
         ({"annotation": annotation_table().drop(columns="gene_name")}, KeyError, "gene_name_key='gene_name'"),
@@ -460,7 +462,7 @@ def test_bad_input(mdata, options, error, message):
         ("three_columns.bed", bed_lines("chrom start end"), ValueError, "has 3 tab-separated columns"),
         ("names_first.bed", bed_lines("gene_name chrom start end"), ValueError, "3 of 3 are not"),
         ("no_names.gtf", [line.split("gene_id")[0] + "note" for line in gtf_lines()], KeyError, "'gene_name'.*'note'"),
-        ("repeats.gtf", gtf_lines("repeat"), ValueError, "no rows of the features"),
+        ("repeats.gtf", gtf_lines("repeat"), ValueError, r"no rows of the features .* are \['repeat'\]"),
     ],
 )
 def test_bad_files(mdata, tmp_path, name, lines, error, message):

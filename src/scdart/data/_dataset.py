@@ -91,7 +91,7 @@ def sequential_loader(
 
 def _codes(labels: np.ndarray, categories: np.ndarray) -> np.ndarray:
     series = pd.Series(labels.ravel())
-    return pd.Categorical(series.where(series.isna(), series.astype(str)), categories=categories).codes.astype(np.int64)
+    return pd.Index(categories).get_indexer(pd.Index(series.where(series.isna(), series.astype(str)))).astype(np.int64)
 
 
 def _take(data: Any, rows: np.ndarray) -> Any:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from rich.markup import escape
+from rich.table import Table
 from scipy import sparse
 from scvi.data.fields import (
     BaseAnnDataField,
@@ -115,7 +117,7 @@ class _TopLevelField(BaseAnnDataField):
     def get_summary_stats(self, state_registry: dict) -> dict:
         return {}
 
-    def view_state_registry(self, state_registry: dict) -> None:
+    def view_state_registry(self, state_registry: dict) -> Table | None:
         return None
 
 
@@ -151,6 +153,16 @@ class BatchField(_TopLevelField):
     def get_summary_stats(self, state_registry: dict) -> dict:
         """Return the number of batches."""
         return {f"n_{self.registry_key}": len(state_registry.get(self.NAMES, [None]))}
+
+    def view_state_registry(self, state_registry: dict) -> Table | None:
+        """Return a table of the batches by code, for ``view_anndata_setup``."""
+        if not state_registry:
+            return None
+        slot = f"adata.mod[{self.mod_key!r}].obs[{self.attr_key!r}]"
+        table = Table("Code", "Batch", title=f"{self.registry_key} State Registry: {slot}")
+        for code, name in enumerate(state_registry[self.NAMES]):
+            table.add_row(str(code), escape(str(name)))
+        return table
 
 
 class BatchFactorsField(_TopLevelField):

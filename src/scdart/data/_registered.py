@@ -69,7 +69,7 @@ def registered_batches(manager: AnnDataManager, role: str) -> np.ndarray:
             f"{names}."
         )
     labels = adata.obs[key]
-    codes = pd.Categorical(labels.astype(str).where(labels.notna()), categories=names).codes.astype(np.int64)
+    codes = pd.Index(names).get_indexer(pd.Index(labels.astype(str).where(labels.notna())))
     if (codes < 0).any():
         unknown = labels[codes < 0].astype(str).unique().tolist()
         raise ValueError(

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import rich.pretty  # noqa: F401  scvi-tools shows set-ups with it, and imports rich alone
 from scvi.data import AnnDataManager
 from scvi.model.base import ArchesMixin, BaseModelClass
 

@@ -32,6 +32,7 @@ from scdart.data import (
 )
 from scdart.module import SCDARTModule
 
+from ._checkpoint import EpochCheckpoint, check_state, describe_data
 from ._inference import InferenceMixin
 from ._initialization import initialize_from_data
 from ._links import LinksMixin
@@ -42,6 +43,7 @@ from ._training_plan import SCDARTTrainingPlan, check_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from os import PathLike
 
     from mudata import MuData
 
@@ -251,11 +253,16 @@ class SCDART(
         shuffle_set_split: bool = True,
         batch_size: int | None = None,
         early_stopping: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
+        ckpt_path: str | PathLike[str] | None = None,
         datasplitter_kwargs: dict | None = None,
         plan_kwargs: dict | None = None,
         **trainer_kwargs: Any,
     ) -> None:
         """Train the model. Global random streams are read, and left as they were.
+
+        Training that was interrupted goes on from its last epoch with ``checkpoint``, and ends on a CPU with the
+        weights and the history of a run without interruption. Make the model anew for it, of the same data.
 
         Parameters
         ----------
@@ -275,6 +282,11 @@ class SCDART(
             Cells of each modality per minibatch; ``None`` leaves it to the preset.
         early_stopping
             Stop when ``validation_loss`` no longer falls. Options such as ``early_stopping_patience`` may follow.
+        checkpoint
+            Folder to keep the state of training in, written after every epoch. If it holds one, training goes on from
+            there.
+        ckpt_path
+            State of training to start from, as :meth:`lightning.pytorch.Trainer.save_checkpoint` writes it.
         datasplitter_kwargs
             Options of :class:`scdart.data.UnpairedDataSplitter`.
         plan_kwargs
@@ -286,7 +298,10 @@ class SCDART(
         ------
         ValueError
             If an option is out of its range, early stopping or checkpointing is asked for without validation cells,
-            ``plan_kwargs`` holds a name that is neither an option nor a loss term, or the training diverges.
+            ``plan_kwargs`` holds a name that is neither an option nor a loss term, ``checkpoint`` holds the state of
+            another run, or the training diverges.
+        OSError
+            If ``checkpoint`` cannot be written to, or ``ckpt_path`` does not exist.
         """
         check_training(locals())
         datasplitter_kwargs = datasplitter_kwargs or {}
@@ -302,16 +317,24 @@ class SCDART(
         batch_size = batch_size or self._preset.batch_size(n_cells)
         if max_epochs is None:
             max_epochs = self._preset.max_epochs(n_cells, batch_size, train_size, paired=self._anchored)
-        self._note_training(
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            train_size=train_size,
-            validation_size=validation_size,
-            shuffle_set_split=shuffle_set_split,
-            early_stopping=early_stopping,
-            plan_kwargs=plan_kwargs,
-            **trainer_kwargs,
-        )
+        options = {
+            "max_epochs": max_epochs,
+            "batch_size": batch_size,
+            "train_size": train_size,
+            "validation_size": validation_size,
+            "shuffle_set_split": shuffle_set_split,
+            "early_stopping": early_stopping,
+        }
+        noted = {"seed": settings.seed, **_plain_options({**options, "plan_kwargs": plan_kwargs, **trainer_kwargs})}
+        if checkpoint is not None:
+            made = self.init_params_["non_kwargs"] | self.init_params_["kwargs"]
+            run = {**_plain_options({**made, **options, "plan_kwargs": plan_kwargs}), "seed": settings.seed}
+            keeper = EpochCheckpoint(checkpoint, run | describe_data(self.adata_manager))
+            trainer_kwargs["callbacks"] = [*trainer_kwargs.get("callbacks", []), keeper]
+            ckpt_path = keeper.ckpt_path or ckpt_path
+        if ckpt_path is not None:
+            check_state(ckpt_path)
+        self.train_settings_ = [*getattr(self, "train_settings_", []), noted]
         trainer_kwargs.setdefault("early_stopping_monitor", "validation_loss")
         # Inference leaves the module in eval mode, and Lightning trains a module in the mode that it finds.
         self.module.train()
@@ -319,26 +342,20 @@ class SCDART(
         trainer_kwargs.setdefault("use_distributed_sampler", False)
         with streams_kept():
             super().train(
-                max_epochs=max_epochs,
+                **options,
                 accelerator=accelerator,
                 devices=devices,
-                train_size=train_size,
-                validation_size=validation_size,
-                shuffle_set_split=shuffle_set_split,
-                batch_size=batch_size,
-                early_stopping=early_stopping,
+                ckpt_path=ckpt_path,
                 datasplitter_kwargs={"anchored": self._anchored, **datasplitter_kwargs},
                 plan_kwargs={**self._preset.plan, **(plan_kwargs or {})},
                 **trainer_kwargs,
             )
 
-    def _note_training(self, **options: Any) -> None:
-        """Keep, with the model when it is saved, what it takes to repeat the training; not objects such as loggers."""
-        kept = {
-            key: _plain(value) for key, value in options.items() if isinstance(value, bool | int | float | str | dict)
-        }
-        kept = {key: value for key, value in kept.items() if value != {}}
-        self.train_settings_ = [*getattr(self, "train_settings_", []), {"seed": settings.seed, **kept}]
+
+def _plain_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Get what of the options it takes to repeat the training: not objects such as loggers."""
+    kept = {key: _plain(value) for key, value in options.items() if isinstance(value, _PLAIN | dict)}
+    return {key: value for key, value in kept.items() if value != {}}
 
 
 def check_training(given: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from ._history import loss_curves
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import pandas as pd
     from mudata import MuData
     from numpy.typing import NDArray
 
@@ -29,6 +30,7 @@ _MAX_CELLS = 3_000
 _MAX_PAIRS = 100_000
 #: Rules of thumb beyond which a reader is asked to look.
 _MIN_MIXING = 0.3
+_MIN_MIXING_OF_BATCHES = 0.5
 _MIN_PRESERVED = 0.5
 _MIN_Z = 3.0
 _MAX_PARTNER_DISTANCE = 0.7
@@ -71,6 +73,8 @@ class Inputs:
         Column with the pseudotime, if there is one.
     confidence
         By name, and then by role: confidence of the cells, and below what it is low.
+    batches
+        Batch of each cell, by role of the modalities that have several.
     random_state
         Seed of the samples.
     """
@@ -81,6 +85,7 @@ class Inputs:
     model: SCDART | None
     pseudotime: str | None
     confidence: dict[str, tuple[dict[str, NDArray[np.float64]], float]]
+    batches: dict[str, pd.Series]
     random_state: int
 
 
@@ -88,6 +93,7 @@ def diagnose(inputs: Inputs) -> list[Diagnostic]:
     """Compute all signs that the data allow, the others are said to be unknown."""
     signs: list[Callable[[Inputs], Iterator[Diagnostic]]] = [
         _mixing,
+        _mixing_of_batches,
         _trajectory,
         _anchors,
         _confidence,
@@ -135,6 +141,29 @@ def _mixing(inputs: Inputs) -> Iterator[Diagnostic]:
         look=score < _MIN_MIXING,
         warning="Cells are surrounded by cells of their own modality.",
     )
+
+
+def _mixing_of_batches(inputs: Inputs) -> Iterator[Diagnostic]:
+    for role, batches in inputs.batches.items():
+        mod = inputs.mods[role].upper()
+        name = f"Mixing of the batches, {mod}"
+        meaning = (
+            "Share of a cell's neighbours that are of other batches, over what chance gives: 0 is separation. "
+            "Batches of different composition lower it rightly."
+        )
+        chosen = _sample(len(batches), _MAX_CELLS, np.random.default_rng(inputs.random_state))
+        z, labels = inputs.latent[role][chosen], batches.iloc[chosen].to_numpy()
+        if len(np.unique(labels)) < 2:
+            yield Diagnostic(name, "not computed", meaning + " Too few cells.", "unknown")
+            continue
+        mixing = metrics.batch_mixing(z, labels, k=min(30, len(z) - 1))
+        yield _judged(
+            name,
+            f"{mixing:.2f}",
+            meaning,
+            look=mixing < _MIN_MIXING_OF_BATCHES,
+            warning=f"The batches of {mod} cells hardly mix in the latent space: do they hold the same kinds of cells?",
+        )
 
 
 def _trajectory(inputs: Inputs) -> Iterator[Diagnostic]:

@@ -11,11 +11,12 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Curve
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from scdart._annotation import chromosome_key, peak_intervals, read_annotation
 from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA
 from scdart._docs import fill_in_docs
+from scdart._intervals import chromosome_key, peak_intervals
 from scdart._options import check_options
+from scdart.pp import read_annotation
 
 from ._canvas import finish, make_axes, plain
 from ._colors import OKABE_ITO

@@ -25,7 +25,16 @@ from ._history import loss_curves
 from ._interactive import coloring_for_browser, hover_texts, latent_figure, loss_figure
 from ._latent import stored_palette
 from ._points import Points, find_points, values_of
-from ._settings import as_code, as_json, collect_settings, summarize_data, summarize_links, versions
+from ._settings import (
+    as_code,
+    as_json,
+    collect_settings,
+    find_batches,
+    summarize_batches,
+    summarize_data,
+    summarize_links,
+    versions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,8 +82,8 @@ def report(
     """Write one HTML page about an integration, which needs no network to be read.
 
     It shows the latent space (to zoom into, point at, and colour by modality, labels, pseudotime and confidence), the
-    losses, the data and the prior, diagnostics that need no labels (mixing of the modalities, preservation of the
-    trajectory, agreement of anchors), warnings, and the settings and code to repeat the run.
+    losses, the data and the prior, diagnostics that need no labels (mixing of the modalities, and of batches within
+    each; preservation of the trajectory; agreement of anchors), warnings, and the settings and code to repeat the run.
 
     Parameters
     ----------
@@ -85,9 +94,9 @@ def report(
     path
         File to write.
     color
-        What the cells can be coloured by, as in :func:`scdart.pl.latent`. By default the modality, every label of 2 to
-        60 categories in ``mdata.obs`` or the modalities' ``obs``, and numbers that are named after pseudotime or
-        confidence.
+        What the cells can be coloured by, as in :func:`scdart.pl.latent`. By default the modality, batches that the
+        integration knows, every label of 2 to 60 categories in ``mdata.obs`` or the modalities' ``obs``, and numbers
+        that are named after pseudotime or confidence.
     %(basis)s
     use_rep
         Slot of ``obsm`` with the latent space; of both modalities, or computed by the model if they do not have it.
@@ -135,8 +144,11 @@ def report(
 
     latent = _latent(mdata, model, use_rep, mods)
     points = find_points(mdata, basis=basis, use_rep=use_rep, mods=(mods[RNA], mods[ATAC]), latent=latent)
-    keys = _automatic(mdata, points) if color is None else list(color)
+    batch_key, batches = find_batches(mdata, None if model is None else arguments, mods)
+    keys = _automatic(mdata, points, batch_key if batches else None) if color is None else list(color)
     values = {key: values_of(mdata, points, key) for key in keys}
+    if batch_key in values:
+        values[batch_key] = values[batch_key].convert_dtypes().astype("category")  # donors may be numbers
     aligned = {} if model is None else _alignment_confidence(mdata, model, mods)
     if aligned and color is None:
         values[_ALIGNMENT] = _at_points(points, {mods[role]: found for role, found in aligned.items()})
@@ -148,6 +160,7 @@ def report(
             model=model,
             pseudotime=_PSEUDOTIME if _PSEUDOTIME in values else None,
             confidence=_confidence(mdata, aligned, mods),
+            batches=batches,
             random_state=seed_of(random_state),
         )
     )
@@ -169,6 +182,7 @@ def report(
         modalities=[mod.upper() for mod in mods.values()],
         data=summarize_data(mdata, mods, {role: arguments.get(f"{role}_layer") for role in mods}),
         links=summarize_links(mdata, mods),
+        batches=summarize_batches(mdata, mods, batches),
         warnings=[diagnostic.warning for diagnostic in diagnostics if diagnostic.warning],
         diagnostics=diagnostics,
         colorings=colorings,
@@ -253,9 +267,9 @@ def _other(mods: dict[str, str], mod: str) -> str:
     return next(name for name in mods.values() if name != mod)
 
 
-def _automatic(mdata: MuData, points: Points) -> list[str]:
+def _automatic(mdata: MuData, points: Points, batch_key: str | None) -> list[str]:
     """Columns that a reader will want to see."""
-    keys = ["modality"]
+    keys = ["modality"] if batch_key is None else ["modality", batch_key]
     owners = (mdata, *(mdata.mod[mod] for mod in points.rows))
     copies = tuple(f"{mod}:" for mod in points.rows)  # which MuData makes of the modalities' columns
     for key in dict.fromkeys(key for owner in owners for key in owner.obs if not key.startswith(copies)):
@@ -264,7 +278,7 @@ def _automatic(mdata: MuData, points: Points) -> list[str]:
             wanted = any(word in key for word in ("pseudotime", "confidence"))
         else:
             wanted = 2 <= column.nunique() <= _MAX_CATEGORIES
-        if wanted and key != "modality":
+        if wanted:
             keys.append(key)
     slot = confidence_slot(mdata, ANCHORS)
     if slot is not None and any(slot in owner.obsm for owner in owners):

@@ -12,13 +12,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from scdart import pp
+from scdart._batches import batch_labels
 from scdart._checks import stored_counts
-from scdart._constants import ANCHORS, ATAC, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA
+from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA
 from scdart._slots import given_times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
     from mudata import MuData
 
     from scdart.model import SCDART
@@ -69,6 +71,37 @@ def summarize_links(mdata: MuData, mods: Mapping[str, str]) -> list[tuple[str, s
     return rows
 
 
+def find_batches(
+    mdata: MuData, arguments: Mapping[str, Any] | None, mods: Mapping[str, str]
+) -> tuple[str | None, dict[str, pd.Series]]:
+    """Get the column with batches, and by role the batch of each cell where a modality has several.
+
+    It is the column that the model was set up with; without a model, the one that factors were estimated for.
+    """
+    if arguments is not None:
+        key = arguments.get("batch_key")
+    else:
+        described = (mdata.mod[mod].uns.get(BATCH_FACTORS, {}) for mod in mods.values())
+        key = next((one["batch_key"] for one in described if "batch_key" in one), None)
+    if key is None:
+        return None, {}
+    labels = {role: batch_labels(mdata.mod[mod], key) for role, mod in mods.items() if key in mdata.mod[mod].obs}
+    return key, {role: batch for role, batch in labels.items() if batch.nunique() > 1}
+
+
+def summarize_batches(
+    mdata: MuData, mods: Mapping[str, str], batches: Mapping[str, pd.Series]
+) -> list[tuple[str, str, str, str]]:
+    """Describe every batch: its modality, its name, its cells, and the share of them that other batches have too."""
+    rows = []
+    for role, labels in batches.items():
+        matched = mdata.mod[mods[role]].uns.get(BATCH_FACTORS, {}).get("matched", {})
+        for name, n_cells in labels.value_counts().sort_index().items():
+            share = f"{matched[name]:.0%}" if name in matched else ""
+            rows.append((mods[role].upper(), str(name), f"{n_cells:,}", share))
+    return rows
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that the result depends on."""
     found = {"python": platform.python_version()}
@@ -85,6 +118,7 @@ def collect_settings(mdata: MuData, model: SCDART | None, mods: Mapping[str, str
     atac = mdata.mod[mods[ATAC]]
     settings: dict[str, Any] = {
         "gene_activity": atac.uns.get(GENE_ACTIVITY, {}).get("params"),
+        "batch_factors": {mod: mdata.mod[mod].uns.get(BATCH_FACTORS) for mod in mods.values()},
         "diffusion_coordinates": {mod: mdata.mod[mod].uns.get(DIFFUSION_COORDINATES) for mod in mods.values()},
         "anchors": mdata.uns.get(ANCHORS),
         "scdart.tl.integrate": mdata.uns.get("scdart"),
@@ -127,9 +161,13 @@ def as_code(settings: Mapping[str, Any], mods: Mapping[str, str]) -> str:
     prior = settings.get("gene_activity")
     if prior:
         lines.append(_call("scdart.pp.gene_activity", "mdata", '"annotation.gtf.gz"', **prior, **names))
+    batches = next(filter(None, settings["batch_factors"].values()), None)
+    if batches:
+        arguments = ("mdata", repr(batches["batch_key"]))
+        lines.append(_call("scdart.pp.batch_factors", *arguments, **batches["params"], **names))
     diffusion = settings["diffusion_coordinates"][mods[RNA]]
     if diffusion:
-        kept = {key: diffusion[key] for key in ("n_neighbors", "potential", "n_pcs") if key in diffusion}
+        kept = {key: diffusion[key] for key in ("n_neighbors", "potential", "n_pcs", "batch_key") if key in diffusion}
         lines.append(_call("scdart.pp.diffusion_coordinates", "mdata", t=given_times(diffusion), **kept, **names))
     anchors = (settings.get("anchors") or {}).get("params")
     if anchors:
@@ -145,7 +183,7 @@ def as_code(settings: Mapping[str, Any], mods: Mapping[str, str]) -> str:
         lines.append('mdata.obsm["X_scdart"] = model.get_latent_representation()')
     elif settings.get("scdart.tl.integrate"):
         run = settings["scdart.tl.integrate"]
-        kept = {key: run[key] for key in ("n_latent", "t", "preset", "random_state") if key in run}
+        kept = {key: run[key] for key in ("n_latent", "t", "preset", "random_state", "batch_key") if key in run}
         lines.append(_call("scdart.tl.integrate", "mdata", **kept, **names))
     return "\n".join(lines)
 

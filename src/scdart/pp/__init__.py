@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._anchors import anchors, set_anchors
+from ._annotation import read_annotation as read_annotation
 from ._batch_estimation import estimate_factors as estimate_factors
 from ._batch_estimation import sample_of_batches as sample_of_batches
 from ._batch_factors import batch_factors

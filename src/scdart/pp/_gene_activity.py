@@ -10,16 +10,18 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scdart._annotation import chromosome_key, peak_intervals, read_annotation
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
+from scdart._intervals import chromosome_key, peak_intervals
 from scdart._options import check_options
 
+from ._aliases import synonyms
+from ._annotation import read_annotation
 from ._links import gene_domains, link_peaks, match_genes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from os import PathLike
 
     from anndata import AnnData
@@ -39,6 +41,7 @@ def gene_activity(
     decay: float | None = None,
     gene_name_key: str = "gene_name",
     gene_id_key: str = "gene_id",
+    aliases: Mapping[str, str | Iterable[str]] | pd.Series | pd.DataFrame | None = None,
     atac_mod: str = ATAC,
     rna_mod: str = RNA,
     key_added: str = GENE_ACTIVITY,
@@ -59,8 +62,8 @@ def gene_activity(
         parsed from names such as `chr1:100-200`, `chr1-100-200` or `chr1_100_200`.
     annotation
         Where genes are: a BED file (name in column 4; strand in column 6, or in column 5 if there is no score), a GTF
-        file (rows of genes; of transcripts or exons where the file lists no genes), either of them gzipped or not, or a
-        table with the columns `chrom`, `start`, `end` (0-based, half-open), `strand` and `gene_name`, or their usual
+        or GFF3 file (rows of genes; of transcripts or exons where the file lists no genes), gzipped or not, or a table
+        with the columns `chrom`, `start`, `end` (0-based, half-open), `strand` and `gene_name`, or their usual
         synonyms. A gene may occur several times: the links of all its intervals are joined.
     upstream
         Bases before the gene that belong to its domain.
@@ -75,11 +78,17 @@ def gene_activity(
         of weight below 0.01, which are :math:`4.6 \cdot \mathrm{decay}` away, are left out. By default, links have
         weight 1 and end with the domain.
     gene_name_key
-        GTF attribute or column of the table with the names of the genes. They are matched to the names of the RNA
-        features, without the version of Ensembl identifiers.
+        Attribute of the file or column of the table with the names of the genes. They are matched to the names of the
+        RNA features, without the version of Ensembl identifiers. A GFF3 file without it is searched for `Name`, then
+        `gene`.
     gene_id_key
-        GTF attribute or column of the table with the identifiers of the genes. RNA features that match no name are
-        matched to these.
+        Attribute of the file or column of the table with the identifiers of the genes, or else `ID` of a GFF3 file. RNA
+        features that match no name are matched to these.
+    aliases
+        Other names of genes, for RNA features that match neither name nor identifier: a mapping from a name to another
+        or to several, in either direction, or a table whose rows hold the names of one gene each, several in one cell
+        separated by `|`, such as the columns `symbol`, `alias_symbol` and `prev_symbol` of HGNC. What may be several
+        genes of the annotation, or is another RNA feature's, is not used.
     %(atac_mod)s
     %(rna_mod)s
     %(key_added)s
@@ -98,8 +107,11 @@ def gene_activity(
     ------
     KeyError
         A modality or a column is missing.
+    TypeError
+        `aliases` is neither mapping nor table.
     ValueError
-        Peaks are not intervals, names are not unique, `mdata` is a view, or no peak can be linked to any gene.
+        Peaks are not intervals, the annotation cannot be read, names are not unique, `mdata` is a view, or no peak can
+        be linked to any gene.
 
     Notes
     -----
@@ -132,10 +144,11 @@ def gene_activity(
     """
     check_options(gene_activity, locals())
     rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
+    known = None if aliases is None else synonyms(aliases)
     peaks = peak_intervals(atac.var, f"mdata.mod[{atac_mod!r}].var")
     intervals = read_annotation(annotation, gene_name_key=gene_name_key, gene_id_key=gene_id_key)
 
-    matched = match_genes(intervals, rna.var_names)
+    matched = match_genes(intervals, rna.var_names, known)
     domains = gene_domains(matched, upstream=upstream, downstream=downstream, include_gene_body=include_gene_body)
     prior = link_peaks(peaks, domains, decay, shape=(atac.n_vars, rna.n_vars))
     located = chromosome_key(peaks["chrom"]).isin(chromosome_key(intervals["chrom"]).unique())
@@ -272,8 +285,8 @@ def _check_unique(names: pd.Index, what: str) -> None:
     repeated = names[names.duplicated()].unique()
     if len(repeated):
         raise ValueError(
-            f"{what} must be unique, but {len(repeated):,} occur more than once: {_examples(repeated)}. Remove the "
-            "repeats, or rename them with var_names_make_unique()."
+            f"{what} must be unique, but {len(repeated):,} occur more than once: {_examples(repeated)}. Keep one of "
+            "each: adata[:, ~adata.var_names.duplicated()].copy(), from which mdata is made anew."
         )
 
 
@@ -323,7 +336,8 @@ def _why_no_links(
         annotated = pd.unique(intervals[["name", "id"]].head(3).to_numpy().ravel())
         return (
             f"none of the genes is in the annotation ({_examples(genes)} against {_examples(annotated)}). Use an "
-            "annotation of the same species, and say with gene_name_key or gene_id_key where it names them."
+            "annotation of the same species, and say with gene_name_key or gene_id_key where it names them, or with "
+            "aliases what else they are called."
         )
     if not any_located:
         return (

@@ -10,19 +10,31 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scdart._annotation import chromosome_key, without_version
+from scdart._intervals import chromosome_key, without_version
+
+from ._aliases import match_by_aliases
 
 #: Links that decay below this weight are left out, which bounds the number of genes a peak can have.
 _SMALLEST_WEIGHT: Final = 0.01
 
 
-def match_genes(intervals: pd.DataFrame, genes: pd.Index) -> pd.DataFrame:
-    """Rows of an annotation that belong to `genes`, with the column `gene`: the position in `genes`."""
+def match_genes(intervals: pd.DataFrame, genes: pd.Index, known: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Rows of an annotation that belong to `genes`, with the column `gene`: the position in `genes`.
+
+    Names come before identifiers, and these before `known` other names, by which no gene gets what another has got.
+    """
     wanted = pd.DataFrame({"key": without_version(genes.to_series()).to_numpy(), "gene": np.arange(len(genes))})
-    by_name = intervals.merge(wanted, left_on="name", right_on="key")
-    unnamed = wanted[~wanted["gene"].isin(by_name["gene"])]
-    by_id = intervals.merge(unnamed, left_on="id", right_on="key")
-    return pd.concat([by_name, by_id], ignore_index=True)
+    found = [intervals.merge(wanted, left_on="name", right_on="key")]
+    unnamed = wanted[~wanted["gene"].isin(found[0]["gene"])]
+    found.append(intervals.merge(unnamed, left_on="id", right_on="key"))
+    if known is not None:
+        matched = pd.concat(found)
+        free = intervals.loc[~intervals["name"].isin(matched["name"]), ["name", "id"]]
+        annotated = pd.concat([free.assign(key=free[column])[["key", "name"]] for column in ("name", "id")])
+        unknown = wanted[~wanted["gene"].isin(matched["gene"])].rename(columns={"gene": "wanted"})
+        pairs = match_by_aliases(unknown, annotated, known).rename(columns={"wanted": "gene"})
+        found.append(intervals.merge(pairs, on="name"))
+    return pd.concat(found, ignore_index=True)
 
 
 def gene_domains(genes: pd.DataFrame, *, upstream: int, downstream: int, include_gene_body: bool) -> pd.DataFrame:

@@ -69,6 +69,7 @@ def integrate(
     copy: bool = False,
     train_kwargs: dict[str, Any] | None = None,
     save_model: str | PathLike | None = None,
+    checkpoint: str | PathLike | None = None,
 ) -> MuData | None:
     """Integrate unpaired RNA and ATAC into one latent space, preparing whatever is missing.
 
@@ -113,6 +114,9 @@ def integrate(
         Further options of :meth:`scdart.model.SCDART.train`.
     save_model
         New folder to save the model to, from which ``scdart.model.SCDART.load(folder, mdata)`` brings it back.
+    checkpoint
+        Folder to keep the state of training in. The same call goes on from there if it is interrupted, see
+        :meth:`scdart.model.SCDART.train`.
 
     Returns
     -------
@@ -127,7 +131,7 @@ def integrate(
     FileExistsError
         If the folder for the model holds one.
     OSError
-        If that folder cannot be written to.
+        If a folder cannot be written to.
     ValueError
         If counts, names, prior, annotation or an option cannot be used, or ``mdata`` is a view; the message says what
         to change.
@@ -197,7 +201,7 @@ def integrate(
                 modalities={"rna_layer": rna_mod, "atac_layer": atac_mod},
             )
             model = SCDART(mdata, n_latent=n_latent, preset=preset)
-            model.train(max_epochs=max_epochs, **(train_kwargs or {}))
+            model.train(max_epochs=max_epochs, checkpoint=checkpoint, **(train_kwargs or {}))
         for mod in mods.values():
             mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
         mdata.obsm[key_added] = model.get_latent_representation()
