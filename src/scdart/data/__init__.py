@@ -28,6 +28,7 @@ from ._registered import registered_prior as registered_prior
 from ._sampler import PairSampler
 from ._sampler import steps_per_epoch as steps_per_epoch
 from ._splitter import UnpairedDataSplitter
+from ._validation import check_anchors as check_anchors
 from ._validation import check_setup as check_setup
 from ._validation import checked_confidence as checked_confidence
 

@@ -15,7 +15,7 @@ from scdart._batches import check_batches, stored_effects
 from scdart._checks import check_mudata, check_up_to_date, checked_prior, counts_slot, on_disk, stored_counts
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, RNA
 from scdart._groups import known_groups
-from scdart._mudata import modality_rows
+from scdart._mudata import modality_rows, positions
 from scdart._origins import MADE_FROM, check_origin, has_factors_of, origin_of_coordinates
 
 from ._modalities import MODALITIES
@@ -76,6 +76,7 @@ def check_setup(
     for role, mod in mods.items():
         check_origin_of_coordinates(adata[role], mod, diffusion_key, layers[role], batch_key)
     if anchors_key in mdata.obsp:
+        check_anchors(mdata, str(anchors_key), mods)
         check_fit(mdata, str(anchors_key), origin_of_anchors(mdata, mods, layers, prior, batch_key))
     shared = int(np.logical_and(*(modality_rows(mdata, name) >= 0 for name in mods.values())).sum())
     if not shared:
@@ -163,6 +164,32 @@ def _check_made_for_groups(mdata: MuData, anchors_key: str | None, groups_key: s
             f"mdata.obsp[{anchors_key!r}] was made with groups_key={params.get('groups_key')!r}, not {groups_key!r}: "
             f"run scdart.pp.anchors(mdata, groups_key={groups_key!r}, key_added={anchors_key!r}) again."
         )
+
+
+def check_anchors(mdata: MuData, key: str, mods: dict[str, str]) -> None:
+    """Check that anchors link RNA cells, as rows, with ATAC cells, by weights, and that confidence is in [0, 1]."""
+    slot, weights = f"mdata.obsp[{key!r}]", sparse.csr_matrix(mdata.obsp[key])
+    remedy = "run scdart.pp.anchors(mdata), or scdart.pp.set_anchors(mdata, matrix)"
+    invalid = ~(np.isfinite(weights.data) & (weights.data >= 0))
+    if invalid.any():
+        raise ValueError(
+            f"{slot} holds {invalid.sum():,} weights that are negative, NaN or infinite, such as "
+            f"{weights.data[invalid][0]}: {remedy}."
+        )
+    rows, columns = (positions(mdata, mod) for mod in mods.values())
+    if not weights[rows][:, columns].sum():
+        hint = " It looks transposed: RNA cells are rows." if weights[columns][:, rows].sum() else ""
+        raise ValueError(f"{slot} has no weight between an RNA cell and an ATAC cell.{hint} To make it anew, {remedy}.")
+    confidence = confidence_slot(mdata, key)
+    for mod in mods.values():
+        if confidence is None or confidence not in mdata.mod[mod].obsm:
+            continue
+        values = np.asarray(mdata.mod[mod].obsm[confidence], dtype=float)
+        wrong = ~((values >= 0) & (values <= 1))
+        if wrong.any():
+            raise ValueError(
+                f"mdata.mod[{mod!r}].obsm[{confidence!r}] holds {values[wrong][0]}, not numbers from 0 to 1: {remedy}."
+            )
 
 
 def checked_confidence(mdata: MuData, anchors_key: str | None, mods: dict[str, str]) -> str | None:

@@ -16,6 +16,7 @@ from scvi.model.base import BaseModelClass
 from scdart._checks import check_mudata, check_up_to_date, stored_counts
 from scdart._constants import ATAC, RNA
 from scdart._mudata import columns_stay, modality_rows
+from scdart._options import check_options
 from scdart._random import seed_of
 from scdart.data import (
     MODALITIES,
@@ -77,6 +78,7 @@ class InferenceMixin(BaseModelClass):
         RuntimeError
             If the model has not been trained.
         """
+        check_options(InferenceMixin.get_latent_representation, locals())
         return self._by_cell(mdata, modality, indices, batch_size, self.module.embed)
 
     @torch.no_grad()
@@ -112,6 +114,7 @@ class InferenceMixin(BaseModelClass):
         RuntimeError
             If the model has not been trained.
         """
+        check_options(InferenceMixin.get_gene_activity, locals())
         mdata = self._checked(mdata)
         modality = self._mods[ATAC]
         all_genes = registered_names(self.registry, RNA)
@@ -179,6 +182,7 @@ class InferenceMixin(BaseModelClass):
         >>> bool(model.get_alignment_confidence().between(0, 1).all())
         True
         """
+        check_options(InferenceMixin.get_alignment_confidence, locals())
         mdata = self._checked(mdata)
         role = None if modality is None else self._role(modality)
         missing = [name for name in self._mods.values() if name not in mdata.mod]
@@ -225,7 +229,13 @@ class InferenceMixin(BaseModelClass):
 
         def values(role: str, rows: np.ndarray) -> np.ndarray:
             parts = [compute(tensors, role) for tensors in self._minibatches(mdata, role, rows, batch_size)]
-            return torch.cat(parts).cpu().numpy()
+            z = torch.cat(parts).cpu().numpy()
+            if not np.isfinite(z).all():
+                raise ValueError(
+                    f"The model gives cells of {self._mods[role]!r} positions that are NaN or infinite: its training "
+                    "has diverged. Train it anew with a smaller learning rate, plan_kwargs={'lr': ...}."
+                )
+            return z
 
         if modality is not None:
             return values(self._role(modality), self._rows(mdata, modality, indices))

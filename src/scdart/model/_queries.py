@@ -76,8 +76,8 @@ def with_features(adata: ad.AnnData, names: pd.Index, mod: str) -> ad.AnnData:
     share = 1 - len(missing) / len(names)
     if share == 0:
         raise ValueError(
-            f"The cells have none of the {len(names):,} features that the model knows of {mod!r}, such as {names[0]!r}, "
-            f"but {adata.var_names[:3].to_list()}, ... Name features as in training."
+            f"The cells have none of the {len(names):,} features that the model knows of {mod!r}, such as "
+            f"{names[0]!r}, but {adata.var_names[:3].to_list()}, ... Name features as in training."
         )
     if share < _ENOUGH:
         warnings.warn(

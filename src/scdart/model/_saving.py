@@ -14,6 +14,7 @@ from scvi.model.base import ArchesMixin, BaseModelClass
 
 from scdart._files import filling
 from scdart._mudata import columns_stay
+from scdart._options import check_options
 
 from ._queries import cells_by_modality, with_features
 from ._trusted import check_harmless
@@ -73,6 +74,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         >>> model.train(max_epochs=1)
         >>> model.save("model_of_line")
         """
+        check_options(SavingMixin.save, locals())
         target = Path(dir_path)
         if target.exists() and not overwrite:
             raise ValueError(f"dir_path={str(dir_path)!r} exists: name a new folder, or pass overwrite=True.")
@@ -137,6 +139,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         >>> scdart.tl.integrate(mdata, max_epochs=1, save_model="model")
         >>> model = scdart.model.SCDART.load("model", mdata)
         """
+        check_options(SavingMixin.load, locals())
         dir_path = os.fspath(dir_path)
         if not trust:
             if backup_url is not None:
@@ -151,6 +154,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
     def load_query_data(
         cls, adata: MuData | None = None, reference_model: Any = None, *args: Any, trust: bool = False, **kwargs: Any
     ) -> Self:
+        check_options(SavingMixin.load_query_data, locals())
         # no docstring, so that the site leaves out what scdart does not describe
         return super().load_query_data(adata, _checked_reference(reference_model, trust=trust), *args, **kwargs)
 
@@ -191,11 +195,13 @@ class SavingMixin(ArchesMixin, BaseModelClass):
             The file is damaged or holds what could run code, or ``mdata`` has no modality of the model or no features
             of one.
         """
+        check_options(SavingMixin.prepare_query_mudata, locals())
         reference = _checked_reference(reference_model, trust=trust)
         names = ArchesMixin.prepare_query_mudata(None, reference, return_reference_var_names=True)
         if return_reference_var_names:
             return names
         query = cells_by_modality(mdata, names)  # type: ignore[arg-type]  # raises where there are none
+        assert mdata is not None
         ordered = {mod: with_features(adata, names[mod], mod) for mod, adata in query.items()}
         prepared: Any
         if isinstance(mdata, AnnData):
@@ -216,6 +222,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
 
     @staticmethod
     def load_registry(dir_path: str | os.PathLike[str], prefix: str | None = None, *, trust: bool = False) -> dict:
+        check_options(SavingMixin.load_registry, locals())
         # read by `view_setup_args` and by users who want to know what a file was made with
         if not trust:
             check_model(dir_path, prefix)
@@ -223,6 +230,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
 
     @staticmethod
     def view_setup_args(dir_path: str | os.PathLike[str], prefix: str | None = None, *, trust: bool = False) -> None:
+        check_options(SavingMixin.view_setup_args, locals())
         # that of scvi-tools would not look into the file
         AnnDataManager.view_setup_method_args(SavingMixin.load_registry(dir_path, prefix, trust=trust))
 

@@ -13,6 +13,7 @@ from scdart._anchor_slots import support_of_anchors
 from scdart._batches import batches_of
 from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
+from scdart._options import Range, check_options
 from scdart._random import streams_kept
 from scdart.data import (
     MODALITIES,
@@ -39,9 +40,10 @@ from ._links import LinksMixin
 from ._new_batches import NewBatchesMixin
 from ._presets import PRESETS
 from ._saving import SavingMixin
-from ._training_plan import SCDARTTrainingPlan
+from ._training_plan import SCDARTTrainingPlan, check_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from os import PathLike
 
     from mudata import MuData
@@ -105,6 +107,7 @@ class SCDART(
         preset: Literal["default", "paper"] = "default",
         **module_kwargs: Any,
     ) -> None:
+        check_options(SCDART.__init__, locals())
         super().__init__(mdata, registry)
         self._has_training_data = mdata is not None
         self._preset = chosen(preset, PRESETS, "preset")
@@ -206,6 +209,7 @@ class SCDART(
         ValueError
             If counts, names, prior or coordinates cannot be used; the message says what to change.
         """
+        check_options(SCDART.setup_mudata, locals())
         modalities = dict(modalities) if modalities else {m.argument: role for role, m in MODALITIES.items()}
         setup_method_args = cls._get_setup_method_args(**locals())
         mod = cls._create_modalities_attr_dict(modalities, setup_method_args)
@@ -316,11 +320,13 @@ class SCDART(
         Raises
         ------
         ValueError
-            If early stopping or checkpointing is asked for without validation cells, or ``plan_kwargs`` holds a name
-            that is neither an option nor a loss term, or ``checkpoint`` holds the state of another run.
+            If an option is out of its range, early stopping or checkpointing is asked for without validation cells,
+            ``plan_kwargs`` holds a name that is neither an option nor a loss term, ``checkpoint`` holds the state of
+            another run, or the training diverges.
         OSError
             If ``checkpoint`` cannot be written to, or ``ckpt_path`` does not exist.
         """
+        check_training(locals())
         datasplitter_kwargs = datasplitter_kwargs or {}
         validates = early_stopping or trainer_kwargs.get("enable_checkpointing", False)
         if train_size is None:
@@ -373,6 +379,12 @@ def _plain_options(options: dict[str, Any]) -> dict[str, Any]:
     """Get what of the options it takes to repeat the training: not objects such as loggers."""
     kept = {key: _plain(value) for key, value in options.items() if isinstance(value, _PLAIN | dict)}
     return {key: value for key, value in kept.items() if value != {}}
+
+
+def check_training(given: Mapping[str, Any]) -> None:
+    """Raise unless options of :meth:`SCDART.train`, and of its training plan, can be trained with."""
+    check_options(SCDART.train, given, batch_size=Range(2, 1_000_000))
+    check_plan(given.get("plan_kwargs") or {})
 
 
 def _plain(value: Any) -> Any:

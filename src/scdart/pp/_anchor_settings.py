@@ -73,7 +73,7 @@ class AnchorSettings:
     max_selections: int = 3
     min_left_out: float = 0.02
     prediction_weight: float = 2.0
-    group_weight: float = 1.0
+    group_weight: float = 0.5
     position_weight: float = 1.4
     n_geodesic_neighbors: int = 15
     n_milestones: int = 50

@@ -16,6 +16,7 @@ from scdart._checks import check_cell_names, check_modalities, check_writable, c
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
 from scdart._groups import known_groups
+from scdart._options import check_options
 from scdart._origins import MADE_FROM
 from scdart._random import seed_of
 
@@ -164,9 +165,10 @@ def anchors(
     >>> mdata.uns["anchors"]["variant"]
     'refined'
     """
+    check_options(anchors, locals())
     mods = {RNA: rna_mod, ATAC: atac_mod}
     rna, atac = _modalities(mdata, mods, copy=copy)
-    _check_options(pairs, inferred, groups_key, ordered, n_components, n_neighbors, refine)
+    _check_known(pairs, groups_key, inferred=inferred, ordered=ordered)
     known = None if pairs is None else known_pairs(pairs, rna, atac)
     groups = None if groups_key is None else known_groups(mdata, groups_key, mods, ordered=ordered)
     settings = AnchorSettings(n_components, n_neighbors, refine, seed_of(random_state))
@@ -265,6 +267,7 @@ def set_anchors(
     >>> mdata.obsp["anchors"].nnz, mdata.uns["anchors"]["variant"]
     (50, 'given')
     """
+    check_options(set_anchors, locals())
     mods = {RNA: rna_mod, ATAC: atac_mod}
     rna, atac = _modalities(mdata, mods, copy=copy)
     weights = _given_weights(matrix, rna, atac)
@@ -326,15 +329,7 @@ def _modalities(mdata: MuData, mods: Mapping[str, str], *, copy: bool) -> tuple[
     return mdata.mod[mods[RNA]], mdata.mod[mods[ATAC]]
 
 
-def _check_options(
-    pairs: Pairs | None,
-    inferred: bool,
-    groups_key: str | None,
-    ordered: bool,
-    n_components: int,
-    n_neighbors: int,
-    refine: Literal["auto"] | bool,
-) -> None:
+def _check_known(pairs: Pairs | None, groups_key: str | None, *, inferred: bool, ordered: bool) -> None:
     if isinstance(pairs, str) and pairs != "obs_names":
         raise ValueError(f"pairs={pairs!r} is not known: pass 'obs_names', or names of RNA and ATAC cells.")
     if pairs is None and not inferred:
@@ -346,11 +341,6 @@ def _check_options(
         )
     if ordered and groups_key is None:
         raise ValueError("ordered=True is about the labels of groups_key: name their column.")
-    if refine not in ("auto", True, False):
-        raise ValueError(f"refine={refine!r} is not known: pass 'auto', True or False.")
-    for argument, value in {"n_components": n_components, "n_neighbors": n_neighbors}.items():
-        if value < 1:
-            raise ValueError(f"{argument}={value} must be at least 1.")
 
 
 def _check_overlap(rna: sp.csr_matrix, atac: sp.csr_matrix, prior: sp.csr_matrix, mods: Mapping[str, str]) -> None:

@@ -14,6 +14,7 @@ from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
 from scdart._intervals import chromosome_key, peak_intervals
+from scdart._options import check_options
 from scdart._random import seed_of
 
 from ._aliases import synonyms
@@ -159,6 +160,7 @@ def gene_activity(
            [0., 0.],
            [0., 1.]], dtype=float32)
     """
+    check_options(gene_activity, locals())
     rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
     candidates = domains_of(domain, Domain(upstream, downstream, include_gene_body, decay))
     counts = {}
@@ -263,6 +265,7 @@ def set_gene_activity(
            [0., 1.],
            [0., 0.]], dtype=float32)
     """
+    check_options(set_gene_activity, locals())
     rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
     rows, columns = atac.var_names, rna.var_names
     if isinstance(matrix, pd.DataFrame):

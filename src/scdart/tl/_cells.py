@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
-def check_count(value: int, argument: str, minimum: int = 1) -> None:
-    """Raise if a number is too small."""
-    if value < minimum:
-        raise ValueError(f"{argument}={value} must be at least {minimum}.")
-
-
 def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndarray:
     """Get latent coordinates, known to be there and finite.
 

@@ -20,7 +20,6 @@ from scdart._checks import (
     check_writable,
     checked_once,
     checked_prior,
-    chosen,
     stored_counts,
 )
 from scdart._constants import (
@@ -34,10 +33,12 @@ from scdart._constants import (
 )
 from scdart._files import check_place, is_whole
 from scdart._groups import known_groups
+from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
 from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
-from scdart.model import PRESETS, SCDART
+from scdart.data import check_anchors
+from scdart.model import PRESETS, SCDART, check_training
 
 from ._cells import write_obs
 
@@ -169,6 +170,8 @@ def integrate(
     >>> mdata.obsm["X_scdart"].shape[0] == mdata.n_obs
     True
     """
+    check_options(integrate, locals())
+    check_training(train_kwargs or {})
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
     _check(mdata, mods, layers, annotation is not None, preset, groups_key, ordered, batch_key, copy=copy)
     if save_model is not None:
@@ -177,7 +180,7 @@ def integrate(
             raise FileExistsError(f"save_model={str(save_model)!r} holds a model already: name a new folder.")
     mdata = mdata.copy() if copy else mdata
     seed = seed_of(random_state)
-    times = tuple(PRESETS[preset].t if t is None else t)
+    times = tuple(PRESETS[preset].t if t is None else np.atleast_1d(t).tolist())
     slots: dict[str, Any] = {"rna_mod": rna_mod, "atac_mod": atac_mod}
     counts: dict[str, Any] = {"rna_layer": rna_layer, "atac_layer": atac_layer}
     with _all_or_nothing(mdata, mods.values()), _seed(seed):
@@ -248,7 +251,6 @@ def _check(
     copy: bool,
 ) -> None:
     """Find what cannot work before minutes are spent on what can."""
-    chosen(preset, PRESETS, "preset")
     check_writable(mdata, copy=copy)
     check_modalities(mdata, rna_mod=mods[RNA], atac_mod=mods[ATAC])
     for role, mod in mods.items():
@@ -261,8 +263,10 @@ def _check(
                 "genes) to make the prior, or register one with scdart.pp.set_gene_activity."
             )
         checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
-    if PRESETS[preset].anchors and ANCHORS in mdata.obsp and hold_pairs(mdata, ANCHORS):
-        check_fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, None, batch_key))
+    if PRESETS[preset].anchors and ANCHORS in mdata.obsp:
+        check_anchors(mdata, ANCHORS, mods)
+        if hold_pairs(mdata, ANCHORS):
+            check_fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, None, batch_key))
     if groups_key is not None:
         known_groups(mdata, groups_key, mods, ordered=ordered)
     if batch_key is not None:

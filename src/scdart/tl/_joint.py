@@ -12,6 +12,7 @@ import pandas as pd
 
 from scdart._constants import X_SCDART
 from scdart._mudata import positions
+from scdart._options import check_options
 
 from ._cells import latent
 
@@ -70,6 +71,7 @@ def joint_anndata(
     >>> joint.obs["modality"].value_counts().to_dict()
     {'rna': 100, 'atac': 100}
     """
+    check_options(joint_anndata, locals())
     spaces = {mod: latent(mdata[mod], use_rep, f"mdata[{mod!r}]").shape[1] for mod in mdata.mod}
     if len(set(spaces.values())) > 1:
         raise ValueError(f"obsm[{use_rep!r}] has different dimensions, {spaces}: all must be of one latent space.")

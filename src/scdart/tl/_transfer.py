@@ -13,9 +13,10 @@ import scipy.sparse as sp
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._mudata import obs_column, positions
+from scdart._options import check_options
 from scdart._random import seed_of
 
-from ._cells import check_count, latent, shown
+from ._cells import latent, shown
 from ._neighbors import nearest_weights
 
 if TYPE_CHECKING:
@@ -102,11 +103,9 @@ def transfer_labels(
     >>> bool(mdata["atac"].obs["branch_from_rna_confidence"].between(0, 1).all())
     True
     """
+    check_options(transfer_labels, locals())
     check_writable(mdata, copy=copy)
     z_source, z_target = _clouds(mdata, use_rep, source=source, target=target)
-    check_count(n_neighbors, "n_neighbors")
-    _check_share(threshold, "threshold")
-    _check_share(min_confidence, "min_confidence")
     labels = as_labels(obs_column(mdata, key, "key", mod=source), f"obs[{key!r}] of {source!r}")
     key_added = f"{key}_from_{source}" if key_added is None else key_added
 
@@ -196,10 +195,9 @@ def impute(
     >>> mdata["atac"].obsm["imputed_rna"].shape
     (100, 2)
     """
+    check_options(impute, locals())
     check_writable(mdata, copy=copy)
     z_source, z_target = _clouds(mdata, use_rep, source=source, target=target)
-    check_count(n_neighbors, "n_neighbors")
-    _check_share(min_confidence, "min_confidence")
     names, values = _values(mdata[source], features, layer, source)
     key_added = f"imputed_{source}" if key_added is None else key_added
 
@@ -291,9 +289,9 @@ def smooth(
     >>> mdata.obsm["X_scdart_smooth"].shape
     (200, 1)
     """
+    check_options(smooth, locals())
     check_writable(mdata, copy=copy)
     z_rna, z_atac = _clouds(mdata, use_rep, rna_mod=rna_mod, atac_mod=atac_mod)
-    check_count(n_neighbors, "n_neighbors")
     key_added = f"{use_rep}_smooth" if key_added is None else key_added
 
     z_atac = nearest_weights(z_atac, z_rna, n_neighbors, random_state=seed_of(random_state)) @ z_rna
@@ -309,11 +307,6 @@ def smooth(
     mean = np.divide(total, n_measured, out=np.full_like(total, np.nan), where=n_measured > 0)
     result.obsm[key_added] = mean.astype(np.float32)
     return result if copy else None
-
-
-def _check_share(value: float, name: str) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name}={value} must be between 0 and 1.")
 
 
 def _placed(mdata: MuData, mod: str, use_rep: str, min_confidence: float, what: str) -> np.ndarray:
