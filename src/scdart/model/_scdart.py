@@ -33,7 +33,7 @@ from scdart.data import (
 )
 from scdart.module import SCDARTModule
 
-from ._checkpoint import EpochCheckpoint, check_state, describe_data
+from ._checkpoint import EpochCheckpoint, check_state, describe_data, plain_options
 from ._inference import InferenceMixin
 from ._initialization import initialize_from_data
 from ._links import LinksMixin
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from mudata import MuData
-
-_PLAIN = bool | int | float | str
 
 
 class SCDART(
@@ -348,10 +346,10 @@ class SCDART(
             "shuffle_set_split": shuffle_set_split,
             "early_stopping": early_stopping,
         }
-        noted = {"seed": settings.seed, **_plain_options({**options, "plan_kwargs": plan_kwargs, **trainer_kwargs})}
+        noted = {"seed": settings.seed, **plain_options({**options, "plan_kwargs": plan_kwargs, **trainer_kwargs})}
         if checkpoint is not None:
             made = self.init_params_["non_kwargs"] | self.init_params_["kwargs"]
-            run = {**_plain_options({**made, **options, "plan_kwargs": plan_kwargs}), "seed": settings.seed}
+            run = {**plain_options({**made, **options, "plan_kwargs": plan_kwargs}), "seed": settings.seed}
             keeper = EpochCheckpoint(checkpoint, run | describe_data(self.adata_manager))
             trainer_kwargs["callbacks"] = [*trainer_kwargs.get("callbacks", []), keeper]
             ckpt_path = keeper.ckpt_path or ckpt_path
@@ -375,23 +373,10 @@ class SCDART(
             )
 
 
-def _plain_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Get what of the options it takes to repeat the training: not objects such as loggers."""
-    kept = {key: _plain(value) for key, value in options.items() if isinstance(value, _PLAIN | dict)}
-    return {key: value for key, value in kept.items() if value != {}}
-
-
 def check_training(given: Mapping[str, Any]) -> None:
     """Raise unless options of :meth:`SCDART.train`, and of its training plan, can be trained with."""
     check_options(SCDART.train, given, batch_size=Range(2, 1_000_000))
     check_plan(given.get("plan_kwargs") or {})
-
-
-def _plain(value: Any) -> Any:
-    """Leave out of a dictionary what is no plain value: a file that names classes is refused when it is loaded."""
-    if not isinstance(value, dict):
-        return value
-    return {key: each for key, each in value.items() if isinstance(each, _PLAIN | list | tuple)}
 
 
 def _batch_columns(
