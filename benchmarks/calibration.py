@@ -154,10 +154,10 @@ def page(cells: pd.DataFrame, table: pd.DataFrame, worlds: int) -> str:
     named = {"worlds": ("seed", "nunique"), "confidence": ("confidence", "mean"), "right": ("right", "mean")}
     parts = [
         "# Is the confidence what it says?",
-        f"{worlds} simulated worlds, none of which the formula was fitted to. They differ in the prior, from perfect to "
-        "permuted, in depth and size, in missing branches and batches, and in whether the modalities have anything in "
-        f"common. Each is integrated by the defaults. A neighbour ({N_NEIGHBORS} in the other modality) is right if it is "
-        f"of the same branch and within {NEAR} of the pseudotime. Written by",
+        f"{worlds} simulated worlds, none of which the formula was fitted to. They differ in the prior, from perfect "
+        "to permuted, in depth and size, in missing branches and batches, and in whether the modalities have anything "
+        f"in common. Each is integrated by the defaults. A neighbour ({N_NEIGHBORS} in the other modality) is right if "
+        f"it is of the same branch and within {NEAR} of the pseudotime. Written by",
         f"```bash\nOMP_NUM_THREADS=1 python benchmarks/calibration.py --worlds {worlds} --docs\n```",
         "![Confidence against the share of right neighbours](../_static/calibration.png)",
         f"Expected calibration error, all worlds counting alike: {calibration_error(table):.3f}.",
