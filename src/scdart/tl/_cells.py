@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
     from mudata import MuData
+
+logger = logging.getLogger(__name__)
 
 
 def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndarray:
@@ -84,6 +88,26 @@ def write_obsm(mdata: MuData, key: str, values: pd.DataFrame) -> None:
     mdata.obsm[key] = values
     for mod in mdata.mod:
         mdata[mod].obsm[key] = values.iloc[positions(mdata, mod)]
+
+
+def placed_cells(mdata: MuData, mod: str, use_rep: str, min_confidence: float, what: str) -> np.ndarray:
+    """Tell which cells of a modality can be believed to lie where they do, and say which share cannot."""
+    key = f"{use_rep}_confidence"
+    if key not in mdata[mod].obs:
+        return np.ones(mdata[mod].n_obs, dtype=bool)
+    placed = mdata[mod].obs[key].to_numpy(dtype=float) >= min_confidence
+    left = 1 - placed.mean()
+    said = f"{left:.0%} of the cells of {mod!r} get no {what}: obs[{key!r}] is below min_confidence={min_confidence}."
+    if not placed.any():
+        warnings.warn(
+            f"{said} Little speaks for this alignment; see the warnings of scdart.pp.anchors. min_confidence=0 takes "
+            "it as it is.",
+            UserWarning,
+            stacklevel=3,  # where the user called the function of tl
+        )
+    elif left:
+        logger.info(said)
+    return placed
 
 
 def shown(values: Any, n: int = 8) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from scdart._mudata import obs_column, positions
 from scdart._options import check_options
 from scdart._random import seed_of
 
-from ._cells import latent, shown
+from ._cells import latent, placed_cells, shown
 from ._neighbors import nearest_weights
 
 if TYPE_CHECKING:
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
     from mudata import MuData
-
-logger = logging.getLogger(__name__)
 
 
 def transfer_labels(
@@ -110,7 +106,7 @@ def transfer_labels(
     key_added = f"{key}_from_{source}" if key_added is None else key_added
 
     voted, confidence = vote(z_target, z_source, labels, n_neighbors, threshold, seed_of(random_state))
-    voted[~_placed(mdata, target, use_rep, min_confidence, "label")] = np.nan
+    voted[~placed_cells(mdata, target, use_rep, min_confidence, "label")] = np.nan
     result = mdata.copy() if copy else mdata
     obs = result[target].obs
     obs[key_added] = voted
@@ -203,7 +199,7 @@ def impute(
 
     weights = nearest_weights(z_target, z_source, n_neighbors, random_state=seed_of(random_state))
     imputed = weights @ values
-    placed = _placed(mdata, target, use_rep, min_confidence, "value")
+    placed = placed_cells(mdata, target, use_rep, min_confidence, "value")
     if not placed.all():
         imputed = _without(imputed, ~placed)
 
@@ -307,26 +303,6 @@ def smooth(
     mean = np.divide(total, n_measured, out=np.full_like(total, np.nan), where=n_measured > 0)
     result.obsm[key_added] = mean.astype(np.float32)
     return result if copy else None
-
-
-def _placed(mdata: MuData, mod: str, use_rep: str, min_confidence: float, what: str) -> np.ndarray:
-    """Tell which cells of a modality can be believed to lie where they do, and say which share cannot."""
-    key = f"{use_rep}_confidence"
-    if key not in mdata[mod].obs:
-        return np.ones(mdata[mod].n_obs, dtype=bool)
-    placed = mdata[mod].obs[key].to_numpy(dtype=float) >= min_confidence
-    left = 1 - placed.mean()
-    said = f"{left:.0%} of the cells of {mod!r} get no {what}: obs[{key!r}] is below min_confidence={min_confidence}."
-    if not placed.any():
-        warnings.warn(
-            f"{said} Little speaks for this alignment; see the warnings of scdart.pp.anchors. min_confidence=0 takes "
-            "it as it is.",
-            UserWarning,
-            stacklevel=3,
-        )
-    elif left:
-        logger.info(said)
-    return placed
 
 
 def _without(values: np.ndarray | sp.csr_matrix, rows: np.ndarray) -> np.ndarray | sp.csr_matrix:
