@@ -13,7 +13,7 @@ from scdart._constants import X_SCDART
 from scdart._mudata import obs_column
 from scdart._random import seed_of
 
-from ._cells import check_count, latent, write_obs
+from ._cells import check_count, latent, latent_of_modality, write_obs
 from ._neighbors import nearest_weights
 from ._transfer import as_labels, vote
 
@@ -113,7 +113,7 @@ def ingest(
     check_count(n_neighbors, "n_neighbors")
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold={threshold} must be between 0 and 1.")
-    z_reference = np.concatenate([latent(reference[mod], use_rep, f"reference[{mod!r}]") for mod in reference.mod])
+    z_reference = np.concatenate([latent_of_modality(reference, mod, use_rep, "reference") for mod in reference.mod])
     known = {column: _of_measurements(reference, column) for column in columns}
 
     places = _places(query, reference, model, use_rep)

@@ -14,7 +14,7 @@ from scdart._mudata import positions
 from scdart._origins import MADE_FROM, origin_of_components
 from scdart._random import seed_of
 
-from ._cells import check_count, latent, write_obs
+from ._cells import check_count, latent, latent_of_modality, write_obs
 from ._landmarks import LandmarkGraph
 from ._root import RootRequest, central_extreme, concentration, parse_root
 
@@ -157,7 +157,7 @@ def pseudotime(
     if n_neighbors is not None:
         check_count(n_neighbors, "n_neighbors", 2)
     z = latent(mdata, use_rep)
-    alone = {mod: latent(mdata[mod], use_rep, f"mdata[{mod!r}]") for mod in mdata.mod} if separate else {}
+    alone = {mod: latent_of_modality(mdata, mod, use_rep) for mod in mdata.mod} if separate else {}
 
     seed = seed_of(random_state)
     joint = _order(z, request, n_neighbors, n_comps, seed, "all cells")
