@@ -83,7 +83,7 @@ def test_missing_features_of_one_modality_become_zeros(trained):
         SCDART.prepare_query_mudata(mdata["atac"][:, 10:].copy(), model)
     other = mdata["atac"].copy()
     other.var_names = [f"other{i}" for i in range(other.n_vars)]
-    with pytest.raises(ValueError, match="none of the 30 features that the model knows of 'atac', such as 'peak0'"):
+    with pytest.raises(ValueError, match="none of the 30 features that the model knows of 'atac', as 'peak0'"):
         SCDART.prepare_query_mudata(md.MuData({"atac": other}), model)
 
 

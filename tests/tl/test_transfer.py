@@ -177,6 +177,7 @@ def test_writes_the_documented_slots_and_nothing_else(make_tree, tmp_path, funct
 
 
 def without_latent(mdata):
+    del mdata.obsm["X_scdart"]
     del mdata["atac"].obsm["X_scdart"]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ENOUGH: Final = 0.8
 
 
-def cells_by_modality(query: MuData | ad.AnnData, names: dict[str, pd.Index]) -> dict[str, ad.AnnData]:
+def cells_by_modality(query: MuData | ad.AnnData | None, names: dict[str, pd.Index]) -> dict[str, ad.AnnData]:
     """Get new cells by modality of a model.
 
     Parameters
@@ -39,6 +39,7 @@ def cells_by_modality(query: MuData | ad.AnnData, names: dict[str, pd.Index]) ->
     if isinstance(query, ad.AnnData):
         return {max(names, key=lambda mod: query.var_names.isin(names[mod]).mean()): query}
     check_mudata(query)
+    assert query is not None
     found = {mod: query.mod[mod] for mod in names if mod in query.mod}
     if not found:
         raise ValueError(
@@ -76,8 +77,8 @@ def with_features(adata: ad.AnnData, names: pd.Index, mod: str) -> ad.AnnData:
     share = 1 - len(missing) / len(names)
     if share == 0:
         raise ValueError(
-            f"The cells have none of the {len(names):,} features that the model knows of {mod!r}, such as "
-            f"{names[0]!r}, but {adata.var_names[:3].to_list()}, ... Name features as in training."
+            f"The cells have none of the {len(names):,} features that the model knows of {mod!r}, as {names[0]!r}, "
+            f"but {adata.var_names[:3].to_list()}, ... Name features as in training."
         )
     if share < _ENOUGH:
         warnings.warn(

@@ -200,8 +200,8 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         names = ArchesMixin.prepare_query_mudata(None, reference, return_reference_var_names=True)
         if return_reference_var_names:
             return names
-        query = cells_by_modality(mdata, names)  # raises where there are none
-        assert mdata is not None
+        query = cells_by_modality(mdata, names)
+        assert mdata is not None  # or it was not let through
         ordered = {mod: with_features(adata, names[mod], mod) for mod, adata in query.items()}
         prepared: Any
         if isinstance(mdata, AnnData):

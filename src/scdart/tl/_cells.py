@@ -7,13 +7,13 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from anndata import AnnData
 
 from scdart._mudata import positions
 from scdart._origins import MADE_FROM, difference, origin_of_components
 
 if TYPE_CHECKING:
     import pandas as pd
-    from anndata import AnnData
     from mudata import MuData
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,22 @@ def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndar
     if not np.ptp(z, axis=0).any():
         raise ValueError(f"{slot} is the same for all cells: integrate again, with other settings.")
     return z
+
+
+def latent_of_modality(mdata: MuData, mod: str, use_rep: str, name: str = "mdata") -> np.ndarray:
+    """Get the latent coordinates of the cells of a modality, as :func:`latent` does.
+
+    Where they were written for all cells together, they are taken from there, unless a cell is of several modalities:
+    it then has the mean of several positions, which would tell that they are one cell.
+    """
+    adata, rows = mdata.mod[mod], positions(mdata, mod)
+    if (
+        use_rep not in adata.obsm
+        and use_rep in mdata.obsm
+        and mdata.n_obs == sum(each.n_obs for each in mdata.mod.values())
+    ):
+        adata = AnnData(obs=adata.obs[[]], obsm={use_rep: mdata.obsm[use_rep][rows]})
+    return latent(adata, use_rep, f"{name}[{mod!r}]")
 
 
 def check_follows(mdata: MuData, key: str, use_rep: str) -> None:

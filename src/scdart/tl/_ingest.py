@@ -14,7 +14,7 @@ from scdart._mudata import obs_column
 from scdart._options import check_options
 from scdart._random import seed_of
 
-from ._cells import latent, write_obs
+from ._cells import latent, latent_of_modality, write_obs
 from ._neighbors import nearest_weights
 from ._transfer import as_labels, vote
 
@@ -112,7 +112,7 @@ def ingest(
     else:
         check_writable(query, copy=copy)
     check_mudata(reference)
-    z_reference = np.concatenate([latent(reference[mod], use_rep, f"reference[{mod!r}]") for mod in reference.mod])
+    z_reference = np.concatenate([latent_of_modality(reference, mod, use_rep, "reference") for mod in reference.mod])
     known = {column: _of_measurements(reference, column) for column in columns}
 
     places = _places(query, reference, model, use_rep)

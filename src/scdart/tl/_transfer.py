@@ -14,7 +14,7 @@ from scdart._mudata import obs_column, positions
 from scdart._options import check_options
 from scdart._random import seed_of
 
-from ._cells import latent, placed_cells, shown
+from ._cells import latent_of_modality, placed_cells, shown
 from ._neighbors import nearest_weights
 
 if TYPE_CHECKING:
@@ -319,7 +319,7 @@ def _clouds(mdata: MuData, use_rep: str, **mods: str) -> tuple[np.ndarray, np.nd
     """Get the coordinates of two modalities, known to be of one space."""
     check_modalities(mdata, **mods)
     first, second = mods.values()
-    a, b = (latent(mdata[mod], use_rep, f"mdata[{mod!r}]") for mod in (first, second))
+    a, b = (latent_of_modality(mdata, mod, use_rep) for mod in (first, second))
     if a.shape[1] != b.shape[1]:
         raise ValueError(
             f"obsm[{use_rep!r}] has {a.shape[1]} dimensions in {first!r}, but {b.shape[1]} in {second!r}: both must be "
