@@ -79,7 +79,7 @@ def cells_of(seed: int) -> pd.DataFrame:
         same = branch[other][found] == branch[own][:, None]
         near = np.abs(time[other][found] - time[own][:, None]) < NEAR * time["rna"].max()
         right = (same & near).mean(axis=1) * (kind != "disjoint")
-        parts.append(pd.DataFrame({"confidence": mdata[own].obs["X_scdart_confidence"].to_numpy(), "right": right}))
+        parts.append(pd.DataFrame({"confidence": mdata[own].obsm["X_scdart_confidence"].ravel(), "right": right}))
     return pd.concat(parts).assign(kind=kind, seed=seed, z=mdata.uns["anchors"]["z"])
 
 

@@ -168,7 +168,7 @@ def _check(name: str, value: object, kinds: tuple[str, ...], within: Range | Non
 def _fits(name: str, value: object, kind: str, within: Range | None) -> bool:
     if kind.startswith("Literal["):
         return isinstance(value, str) and value in _choices(kind)
-    if kind == "str" and value == "":
+    if kind == "str" and isinstance(value, str) and not value:
         return name in _MAY_BE_EMPTY
     fits = _KINDS[kind][0](value)
     if not fits or within is None or kind not in _NUMBERS:
@@ -190,7 +190,8 @@ def _is_number(value: object) -> bool:
 
 def _are_whole(values: object) -> bool:
     array = np.asarray(values) if isinstance(values, Sized | Integral) and not isinstance(values, str) else None
-    return array is not None and array.ndim < 2 and array.size > 0 and array.dtype.kind in "iu"
+    # A mask says which rows by their places.
+    return array is not None and array.ndim < 2 and array.size > 0 and array.dtype.kind in "iub"
 
 
 def _are_names(values: object) -> bool:

@@ -240,7 +240,7 @@ def test_cells_whose_place_cannot_be_believed_get_nothing(caplog):
     for mod in mdata.mod:
         mdata[mod].obsm["X_scdart"] = mdata[mod].obs[["pseudotime"]].to_numpy()
     believed = np.arange(100) >= 25
-    mdata["atac"].obs["X_scdart_confidence"] = np.where(believed, 0.8, 0.02)
+    mdata["atac"].obsm["X_scdart_confidence"] = np.where(believed, 0.8, 0.02)[:, None]
     with caplog.at_level("INFO", logger="scdart"):
         transfer_labels(mdata, "branch", threshold=0)
     np.testing.assert_array_equal(mdata["atac"].obs["branch_from_rna"].notna(), believed)
@@ -255,6 +255,6 @@ def test_cells_whose_place_cannot_be_believed_get_nothing(caplog):
     assert np.isnan(imputed[~believed].toarray()).all()
     np.testing.assert_array_equal(imputed[believed].toarray(), everybody[believed].toarray())
 
-    mdata["atac"].obs["X_scdart_confidence"] = 0.02
+    mdata["atac"].obsm["X_scdart_confidence"] = np.full((100, 1), 0.02)
     with pytest.warns(UserWarning, match="100% of the cells of 'atac' get no label"):
         transfer_labels(mdata, "branch")

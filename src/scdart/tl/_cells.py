@@ -109,11 +109,11 @@ def write_obsm(mdata: MuData, key: str, values: pd.DataFrame) -> None:
 def placed_cells(mdata: MuData, mod: str, use_rep: str, min_confidence: float, what: str) -> np.ndarray:
     """Tell which cells of a modality can be believed to lie where they do, and say which share cannot."""
     key = f"{use_rep}_confidence"
-    if key not in mdata[mod].obs:
+    if key not in mdata[mod].obsm:
         return np.ones(mdata[mod].n_obs, dtype=bool)
-    placed = mdata[mod].obs[key].to_numpy(dtype=float) >= min_confidence
+    placed = np.asarray(mdata[mod].obsm[key], dtype=float).ravel() >= min_confidence
     left = 1 - placed.mean()
-    said = f"{left:.0%} of the cells of {mod!r} get no {what}: obs[{key!r}] is below min_confidence={min_confidence}."
+    said = f"{left:.0%} of the cells of {mod!r} get no {what}: obsm[{key!r}] is below min_confidence={min_confidence}."
     if not placed.any():
         warnings.warn(
             f"{said} Little speaks for this alignment; see the warnings of scdart.pp.anchors. min_confidence=0 takes "

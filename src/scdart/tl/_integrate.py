@@ -33,14 +33,13 @@ from scdart._constants import (
 )
 from scdart._files import check_place, is_whole
 from scdart._groups import known_groups
+from scdart._mudata import positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
 from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
 from scdart.data import check_anchors
 from scdart.model import PRESETS, SCDART, check_training
-
-from ._cells import write_obs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, MutableMapping, Sequence
@@ -129,8 +128,8 @@ def integrate(
     ``None``, or the copy. Written are ``mdata.obsm[key_added]`` of shape ``(n_obs, n_latent)``, the same slot of each
     modality, ``mdata.uns["scdart"]`` with the settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if
     they may hold known pairs; ``"random_state"`` is the seed; ``"confidence"`` the mean of the next), and the slots of
-    the functions that had to be called. ``obs[key_added + "_confidence"]``, of ``mdata`` and each modality, is how far
-    a cell's neighbours in the other modality can be believed to be of its kind, see
+    the functions that had to be called. ``obsm[key_added + "_confidence"]``, of ``mdata`` and each modality, is how
+    far a cell's neighbours in the other modality can be believed to be of its kind, see
     :meth:`scdart.model.SCDART.get_alignment_confidence`; labels and values are transferred to cells that have some.
 
     Raises
@@ -220,6 +219,7 @@ def integrate(
         mdata.obsm[key_added] = model.get_latent_representation()
         fewest = min(mdata[mod].n_obs for mod in mods.values())
         confidence = model.get_alignment_confidence(n_neighbors=min(30, fewest - 1)).to_numpy()
+        _write_confidence(mdata, f"{key_added}_confidence", confidence)
         logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", confidence.mean())
         if save_model is not None:
             model.save(save_model, overwrite=True)
@@ -234,8 +234,13 @@ def integrate(
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
             "confidence": float(confidence.mean()),
         }
-        write_obs(mdata, f"{key_added}_confidence", confidence)
     return mdata if copy else None
+
+
+def _write_confidence(mdata: MuData, key: str, confidence: np.ndarray) -> None:
+    mdata.obsm[key] = confidence.astype(np.float32)[:, None]
+    for mod in mdata.mod:
+        mdata[mod].obsm[key] = mdata.obsm[key][positions(mdata, mod)]
 
 
 def _check(

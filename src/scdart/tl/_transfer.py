@@ -55,7 +55,7 @@ def transfer_labels(
     threshold
         Share of the vote below which a cell gets no label.
     min_confidence
-        Confidence in the place of a cell below which it gets no label: `obs[use_rep + "_confidence"]`, which
+        Confidence in the place of a cell below which it gets no label: `obsm[use_rep + "_confidence"]`, which
         :func:`scdart.tl.integrate` writes. Where it is not there, all cells count as placed.
     key_added
         Column to write; by default `"{key}_from_{source}"`.
