@@ -46,9 +46,9 @@ _PLAIN = bool | int | float | str
 
 
 class SCDART(
+    NewBatchesMixin,
     InferenceMixin,
     LinksMixin,
-    NewBatchesMixin,
     SavingMixin,
     UnsupervisedTrainingMixin,
     ArchesMixin,
