@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 
 
 class SCDART(
+    NewBatchesMixin,
     InferenceMixin,
     LinksMixin,
-    NewBatchesMixin,
     SavingMixin,
     UnsupervisedTrainingMixin,
     ArchesMixin,
