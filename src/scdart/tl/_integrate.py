@@ -34,6 +34,7 @@ from scdart._constants import (
 )
 from scdart._files import check_place, is_whole
 from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
+from scdart._process import quiet
 from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
 from scdart.data import check_groups
@@ -302,7 +303,7 @@ def _stage(name: str) -> Iterator[None]:
 def _seed(seed: int) -> Iterator[None]:
     """Seed everything, and leave the user's seed and random streams as they were."""
     previous = settings.seed
-    with streams_kept():
+    with streams_kept(), quiet():
         settings.seed = seed
         try:
             yield
