@@ -158,7 +158,7 @@ def test_integrate_reads_two_files(paired_file, tmp_path):
         (["--label-key", "type"], "no column 'type'"),
         (["--groups-key", "root"], "no column 'root'"),
         (["--annotation", "no_such_genes.gtf"], "no_such_genes.gtf"),
-        (["--t=-1"], "t=(-1,)"),
+        (["--t=-1"], "t=[-1]"),
     ],
 )
 def test_bad_options_end_in_one_line(paired_file, tmp_path, options, message):

@@ -12,7 +12,7 @@ from mudata import MuData
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from anndata import AnnData
 
@@ -63,12 +63,6 @@ def check_cell_names(mdata: MuData, mod: str) -> None:
             f"mdata.mod[{mod!r}].obs_names must be unique, and {names[names.duplicated()][0]!r} is there several "
             "times: use obs_names_make_unique(), then mdata.update()."
         )
-
-
-def check_option(argument: str, value: object, options: Collection[object]) -> None:
-    """Raise unless an argument has one of the values that are known."""
-    if value not in options:
-        raise ValueError(f"{argument}={value!r} is not known: use one of {list(options)}.")
 
 
 def check_writable(mdata: MuData, *, copy: bool) -> None:

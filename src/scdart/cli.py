@@ -121,6 +121,9 @@ def integrate(
     groups_key: Annotated[
         str | None, typer.Option(help="Column of both modalities' obs that labels cells known to correspond.")
     ] = None,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="Those labels follow each other, as time points do.")
+    ] = False,
     batch_key: Annotated[
         str | None, typer.Option(help="Column of obs, of both modalities or of one, with each cell's batch.")
     ] = None,
@@ -159,6 +162,7 @@ def integrate(
             rna_mod=rna_mod,
             atac_mod=atac_mod,
             groups_key=groups_key,
+            ordered=ordered,
             batch_key=batch_key,
             random_state=seed,
             train_kwargs=progress_bar(),
@@ -168,6 +172,7 @@ def integrate(
         with replacing(output) as part:
             mdata.write(part)
         summary = _describe(mdata, rna_mod, atac_mod, stages) | _evaluate(mdata, rna_mod, atac_mod, label_key)
+        summary |= {"confidence": f"{mdata.uns['scdart']['confidence']:.2f} (0: no reason to believe it, 1: certain)"}
     table = Table(show_header=False, title=f"{', '.join(path.name for path in inputs)} -> {output}")
     for row in summary.items():
         table.add_row(*row)

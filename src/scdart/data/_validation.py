@@ -14,7 +14,8 @@ from scdart._anchor_slots import are_as_written, check_fit, confidence_slot, ori
 from scdart._batches import check_batches, stored_effects
 from scdart._checks import check_mudata, check_up_to_date, checked_prior, counts_slot, on_disk, stored_counts
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, RNA
-from scdart._mudata import modality_rows
+from scdart._groups import known_groups
+from scdart._mudata import modality_rows, positions
 from scdart._origins import MADE_FROM, check_origin, has_factors_of, origin_of_coordinates
 
 from ._modalities import MODALITIES
@@ -61,7 +62,8 @@ def check_setup(
             "scdart.pp.set_anchors first, or pass anchors_key=None to train without anchors between cells."
         )
     if groups_key is not None:
-        check_groups(mdata, groups_key, mods)
+        known_groups(mdata, groups_key, mods)
+        _check_made_for_groups(mdata, anchors_key, groups_key)
     if batch_key is not None:
         check_batches(mdata, batch_key, mods, min_cells=MIN_CELLS)
         for role, mod in mods.items():
@@ -74,6 +76,7 @@ def check_setup(
     for role, mod in mods.items():
         check_origin_of_coordinates(adata[role], mod, diffusion_key, layers[role], batch_key)
     if anchors_key in mdata.obsp:
+        check_anchors(mdata, str(anchors_key), mods)
         check_fit(mdata, str(anchors_key), origin_of_anchors(mdata, mods, layers, prior, batch_key))
     shared = int(np.logical_and(*(modality_rows(mdata, name) >= 0 for name in mods.values())).sum())
     if not shared:
@@ -151,18 +154,42 @@ def check_origin_of_coordinates(
     check_origin(described.get(MADE_FROM), now, slot, "scdart.pp.diffusion_coordinates(mdata, ...)")
 
 
-def check_groups(mdata: MuData, key: str, mods: dict[str, str]) -> None:
-    """Check that groups label cells of both modalities and share at least one label."""
-    labels = []
-    for mod in mods.values():
-        if key not in mdata[mod].obs:
-            raise KeyError(f"mdata[{mod!r}].obs has no column {key!r}; columns found: {sorted(mdata[mod].obs)}.")
-        labels.append(set(mdata[mod].obs[key].dropna().astype(str)))
-    if not labels[0] & labels[1]:
+def _check_made_for_groups(mdata: MuData, anchors_key: str | None, groups_key: str) -> None:
+    """Raise if anchors were inferred without the groups that are told now."""
+    if anchors_key is None or anchors_key not in mdata.obsp:
+        return
+    params = mdata.uns.get(anchors_key, {}).get("params", {})
+    if params.get("inferred", False) and params.get("groups_key") != groups_key:
         raise ValueError(
-            f"obs[{key!r}] has no label in common between {mods[RNA]!r} ({sorted(labels[0])[:5]}) and "
-            f"{mods[ATAC]!r} ({sorted(labels[1])[:5]})."
+            f"mdata.obsp[{anchors_key!r}] was made with groups_key={params.get('groups_key')!r}, not {groups_key!r}: "
+            f"run scdart.pp.anchors(mdata, groups_key={groups_key!r}, key_added={anchors_key!r}) again."
         )
+
+
+def check_anchors(mdata: MuData, key: str, mods: dict[str, str]) -> None:
+    """Check that anchors link RNA cells, as rows, with ATAC cells, by weights, and that confidence is in [0, 1]."""
+    slot, weights = f"mdata.obsp[{key!r}]", sparse.csr_matrix(mdata.obsp[key])
+    remedy = "run scdart.pp.anchors(mdata), or scdart.pp.set_anchors(mdata, matrix)"
+    invalid = ~(np.isfinite(weights.data) & (weights.data >= 0))
+    if invalid.any():
+        raise ValueError(
+            f"{slot} holds {invalid.sum():,} weights that are negative, NaN or infinite, such as "
+            f"{weights.data[invalid][0]}: {remedy}."
+        )
+    rows, columns = (positions(mdata, mod) for mod in mods.values())
+    if not weights[rows][:, columns].sum():
+        hint = " It looks transposed: RNA cells are rows." if weights[columns][:, rows].sum() else ""
+        raise ValueError(f"{slot} has no weight between an RNA cell and an ATAC cell.{hint} To make it anew, {remedy}.")
+    confidence = confidence_slot(mdata, key)
+    for mod in mods.values():
+        if confidence is None or confidence not in mdata.mod[mod].obsm:
+            continue
+        values = np.asarray(mdata.mod[mod].obsm[confidence], dtype=float)
+        wrong = ~((values >= 0) & (values <= 1))
+        if wrong.any():
+            raise ValueError(
+                f"mdata.mod[{mod!r}].obsm[{confidence!r}] holds {values[wrong][0]}, not numbers from 0 to 1: {remedy}."
+            )
 
 
 def checked_confidence(mdata: MuData, anchors_key: str | None, mods: dict[str, str]) -> str | None:

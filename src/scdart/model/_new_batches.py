@@ -13,6 +13,7 @@ from scvi.model.base import BaseModelClass
 from scdart import pp
 from scdart._batches import MIN_BATCH, batch_labels, check_batches
 from scdart._checks import stored_counts
+from scdart._options import check_options
 from scdart._random import seed_of
 from scdart.data import MODALITIES, BatchField, names_of_modalities, registered_batches, registered_names
 
@@ -78,6 +79,7 @@ class NewBatchesMixin(BaseModelClass):
         >>> latent.shape
         (150, 9)
         """
+        check_options(NewBatchesMixin.add_batches, locals())
         self._check_if_trained(warn=False)
         key = self.registry["setup_args"].get("batch_key")
         mods = {role: mod for role, mod in names_of_modalities(self.registry).items() if mod in mdata.mod}

@@ -14,6 +14,7 @@ from scvi.model.base import ArchesMixin, BaseModelClass
 
 from scdart._files import filling
 from scdart._mudata import columns_stay
+from scdart._options import check_options
 from scdart._process import quiet
 
 from ._queries import cells_by_modality, with_features
@@ -74,6 +75,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         >>> model.train(max_epochs=1)
         >>> model.save("model_of_line")
         """
+        check_options(SavingMixin.save, locals())
         target = Path(dir_path)
         if target.exists() and not overwrite:
             raise ValueError(f"dir_path={str(dir_path)!r} exists: name a new folder, or pass overwrite=True.")
@@ -138,6 +140,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         >>> scdart.tl.integrate(mdata, max_epochs=1, save_model="model")
         >>> model = scdart.model.SCDART.load("model", mdata)
         """
+        check_options(SavingMixin.load, locals())
         dir_path = os.fspath(dir_path)
         if not trust:
             if backup_url is not None:
@@ -153,6 +156,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
     def load_query_data(
         cls, adata: MuData | None = None, reference_model: Any = None, *args: Any, trust: bool = False, **kwargs: Any
     ) -> Self:
+        check_options(SavingMixin.load_query_data, locals())
         # no docstring, so that the site leaves out what scdart does not describe
         return super().load_query_data(adata, _checked_reference(reference_model, trust=trust), *args, **kwargs)
 
@@ -193,6 +197,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
             The file is damaged or holds what could run code, or ``mdata`` has no modality of the model or no features
             of one.
         """
+        check_options(SavingMixin.prepare_query_mudata, locals())
         reference = _checked_reference(reference_model, trust=trust)
         names = ArchesMixin.prepare_query_mudata(None, reference, return_reference_var_names=True)
         if return_reference_var_names:
@@ -219,6 +224,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
 
     @staticmethod
     def load_registry(dir_path: str | os.PathLike[str], prefix: str | None = None, *, trust: bool = False) -> dict:
+        check_options(SavingMixin.load_registry, locals())
         # read by `view_setup_args` and by users who want to know what a file was made with
         if not trust:
             check_model(dir_path, prefix)
@@ -226,6 +232,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
 
     @staticmethod
     def view_setup_args(dir_path: str | os.PathLike[str], prefix: str | None = None, *, trust: bool = False) -> None:
+        check_options(SavingMixin.view_setup_args, locals())
         # that of scvi-tools would not look into the file
         AnnDataManager.view_setup_method_args(SavingMixin.load_registry(dir_path, prefix, trust=trust))
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import torch
 from scvi.train import TrainingPlan
 
+from scdart._options import NOT_NEGATIVE, check_number, check_options
+from scdart.module import LOSS_TERMS
+
 from ._checkpoint import between_epochs, finish_epochs, history_of, plain_history, random_streams, set_random_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from scvi.module.base import BaseModuleClass, LossOutput
 
@@ -54,11 +57,10 @@ class SCDARTTrainingPlan(TrainingPlan):
         lr_scheduler_metric: str = "validation_loss",
         **kwargs: Any,
     ) -> None:
+        check_plan({**locals(), **kwargs})
         super().__init__(
             module, lr=lr, eps=eps, weight_decay=weight_decay, lr_scheduler_metric=lr_scheduler_metric, **kwargs
         )
-        if lr_schedule not in ("cosine", "constant"):
-            raise ValueError(f"lr_schedule={lr_schedule!r}: use 'cosine' or 'constant'.")
         # Whatever scvi-tools does not know, it takes for an option of the loss.
         if unknown := sorted(self.loss_kwargs.keys() - module.weights.keys()):
             raise ValueError(
@@ -82,6 +84,17 @@ class SCDARTTrainingPlan(TrainingPlan):
             scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(config["optimizer"], T_max=max(int(n_steps), 1))
             config["lr_scheduler"] = {"scheduler": scheduler, "interval": "step"}
         return config
+
+    def on_train_epoch_end(self) -> None:
+        """Stop a training that has diverged; a minibatch without end takes all weights along, on every device."""
+        super().on_train_epoch_end()
+        values = [value for value in self.module.state_dict().values() if value.is_floating_point()]
+        if not torch.stack([value.isfinite().all() for value in values]).all():
+            raise ValueError(
+                f"Training diverged in epoch {self.current_epoch + 1} of {self.trainer.max_epochs}: weights are no "
+                f"longer finite. Pass a smaller learning rate than plan_kwargs={{'lr': {self.lr:g}}}, or smaller "
+                "weights of the losses."
+            )
 
     def compute_and_log_metrics(self, loss_output: LossOutput, metrics: Any, mode: str) -> None:
         """Log the loss terms; there is no likelihood, hence none of the ELBO metrics of the base class."""
@@ -122,3 +135,11 @@ class SCDARTTrainingPlan(TrainingPlan):
         if self._resumed:
             torch.empty((), dtype=torch.int64).random_()
             self._resumed = {}
+
+
+def check_plan(given: Mapping[str, Any]) -> None:
+    """Raise unless options of the plan, and weights of loss terms among them, are in their range."""
+    check_options(SCDARTTrainingPlan.__init__, given)
+    for term in LOSS_TERMS:
+        if term.name in given:
+            check_number(term.name, given[term.name], NOT_NEGATIVE)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scdart._checks import check_modalities, check_option
+from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
 from scdart._expression import measured_expression, predicted_expression
 from scdart._neighbors import nearest
+from scdart._options import check_options
 
 from ._canvas import add_key, draw_points, finish, make_axes, one_or_all, plain, point_size
 from ._colors import CONTINUOUS, MISSING, OKABE_ITO, color_points
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from scdart.model import SCDART
 
-_KINDS = ("embedding", "neighbors", "obs_names")
 #: Cells beyond which their density is drawn, not each of them.
 _MAX_POINTS = 5_000
 #: Percentiles where the colours end: a few cells must not set the scale alone.
@@ -109,8 +109,8 @@ def gene_activity(
     >>> [ax.get_title() for ax in axes]
     ['gene0, measured (RNA)', 'gene0, predicted (ATAC)']
     """
+    check_options(gene_activity, locals())
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
-    check_option("kind", kind, _KINDS)
     rna, atac = mdata.mod[rna_mod], mdata.mod[atac_mod]
     genes = [genes] if isinstance(genes, str) else list(genes)
     measured = pd.DataFrame(measured_expression(rna, genes, rna_layer, rna_mod).toarray(), rna.obs_names, genes)

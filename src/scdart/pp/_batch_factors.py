@@ -11,6 +11,7 @@ from scdart._batches import batches_of, check_batches
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, BATCH_FACTORS, RNA
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 from scdart._origins import MADE_FROM, has_factors_of, origin_of_counts
 from scdart._progress import parts
 from scdart._random import seed_of
@@ -102,11 +103,10 @@ def batch_factors(
     >>> mdata["rna"].varm["batch_factors"].shape, "batch_factors" in mdata["atac"].varm
     ((200, 2), False)
     """
+    check_options(batch_factors, locals())
     mods = {RNA: rna_mod, ATAC: atac_mod}
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     check_writable(mdata, copy=copy)
-    if n_neighbors < 1:
-        raise ValueError(f"n_neighbors={n_neighbors} must be at least 1.")
     check_batches(mdata, batch_key, mods, min_cells=n_neighbors + 1)
     found = {mod: batches for mod in mods.values() if (batches := batches_of(mdata.mod[mod], batch_key)) is not None}
     seed, layers = seed_of(random_state), {RNA: rna_layer, ATAC: atac_layer}

@@ -18,6 +18,7 @@ from scdart._batches import stored_effects
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 from scdart._origins import MADE_FROM, origin_of_coordinates
 from scdart._progress import parts
 from scdart._random import seed_of
@@ -163,7 +164,8 @@ def diffusion_coordinates(
     >>> mdata["rna"].obsm["X_diffusion_coordinates"].shape
     (60, 8)
     """
-    times = _check_options(t, n_neighbors, n_components, n_pcs)
+    check_options(diffusion_coordinates, locals())
+    times = np.atleast_1d(t).tolist()
     layers = {rna_mod: rna_layer, atac_mod: atac_layer}
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     check_writable(mdata, copy=copy)
@@ -218,16 +220,6 @@ def diffusion_coordinates(
         target.mod[mod].obsm[f"X_{key_added}"] = coordinates
         target.mod[mod].uns[key_added] = description
     return target if copy else None
-
-
-def _check_options(t: Sequence[int], n_neighbors: int, n_components: int | None, n_pcs: int) -> list[int]:
-    times = np.atleast_1d(np.asarray(t))
-    if times.size == 0 or times.ndim > 1 or (times != np.round(times)).any() or (times < 0).any():
-        raise ValueError(f"t={t!r} must be numbers of steps: whole, not negative, and at least one of them.")
-    for name, value, least in (("n_neighbors", n_neighbors, 1), ("n_components", n_components, 1), ("n_pcs", n_pcs, 2)):
-        if value is not None and value < least:
-            raise ValueError(f"{name}={value} must be at least {least}.")
-    return [int(steps) for steps in times]
 
 
 def _representation(mdata: MuData, mod: str, key: str) -> np.ndarray:

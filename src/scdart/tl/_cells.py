@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mudata import MuData
 
-
-def check_count(value: int, argument: str, minimum: int = 1) -> None:
-    """Raise if a number is too small."""
-    if value < minimum:
-        raise ValueError(f"{argument}={value} must be at least {minimum}.")
+logger = logging.getLogger(__name__)
 
 
 def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndarray:
@@ -106,6 +104,26 @@ def write_obsm(mdata: MuData, key: str, values: pd.DataFrame) -> None:
     mdata.obsm[key] = values
     for mod in mdata.mod:
         mdata[mod].obsm[key] = values.iloc[positions(mdata, mod)]
+
+
+def placed_cells(mdata: MuData, mod: str, use_rep: str, min_confidence: float, what: str) -> np.ndarray:
+    """Tell which cells of a modality can be believed to lie where they do, and say which share cannot."""
+    key = f"{use_rep}_confidence"
+    if key not in mdata[mod].obsm:
+        return np.ones(mdata[mod].n_obs, dtype=bool)
+    placed = np.asarray(mdata[mod].obsm[key], dtype=float).ravel() >= min_confidence
+    left = 1 - placed.mean()
+    said = f"{left:.0%} of the cells of {mod!r} get no {what}: obsm[{key!r}] is below min_confidence={min_confidence}."
+    if not placed.any():
+        warnings.warn(
+            f"{said} Little speaks for this alignment; see the warnings of scdart.pp.anchors. min_confidence=0 takes "
+            "it as it is.",
+            UserWarning,
+            stacklevel=3,  # where the user called the function of tl
+        )
+    elif left:
+        logger.info(said)
+    return placed
 
 
 def shown(values: Any, n: int = 8) -> str:

@@ -11,9 +11,10 @@ from anndata import AnnData
 from scdart._checks import check_mudata, check_writable
 from scdart._constants import X_SCDART
 from scdart._mudata import obs_column
+from scdart._options import check_options
 from scdart._random import seed_of
 
-from ._cells import check_count, latent, latent_of_modality, write_obs
+from ._cells import latent, latent_of_modality, write_obs
 from ._neighbors import nearest_weights
 from ._transfer import as_labels, vote
 
@@ -103,6 +104,7 @@ def ingest(
     >>> bool(new_cells.obs["branch_confidence"].between(0, 1).all())
     True
     """
+    check_options(ingest, locals())
     columns = [obs] if isinstance(obs, str) else list(obs)
     if isinstance(query, AnnData):
         if query.is_view and not copy:
@@ -110,9 +112,6 @@ def ingest(
     else:
         check_writable(query, copy=copy)
     check_mudata(reference)
-    check_count(n_neighbors, "n_neighbors")
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold={threshold} must be between 0 and 1.")
     z_reference = np.concatenate([latent_of_modality(reference, mod, use_rep, "reference") for mod in reference.mod])
     known = {column: _of_measurements(reference, column) for column in columns}
 

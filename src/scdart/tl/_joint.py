@@ -15,6 +15,7 @@ from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._expression import measured_expression, predicted_expression
 from scdart._mudata import positions
+from scdart._options import check_options
 
 from ._cells import latent_of_modality
 
@@ -98,6 +99,7 @@ def joint_anndata(
     >>> joint.obs["modality"].value_counts().to_dict()
     {'rna': 100, 'atac': 100}
     """
+    check_options(joint_anndata, locals())
     latents = {mod: latent_of_modality(mdata, mod, use_rep) for mod in mdata.mod}
     spaces = {mod: z.shape[1] for mod, z in latents.items()}
     if len(set(spaces.values())) > 1:

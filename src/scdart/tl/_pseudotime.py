@@ -11,11 +11,12 @@ from scipy.stats import rankdata
 from scdart._checks import check_writable
 from scdart._constants import X_SCDART
 from scdart._mudata import positions
+from scdart._options import SEVERAL, check_options
 from scdart._origins import MADE_FROM, origin_of_components
 from scdart._progress import parts
 from scdart._random import seed_of
 
-from ._cells import check_count, latent, latent_of_modality, write_obs
+from ._cells import latent, latent_of_modality, write_obs
 from ._landmarks import LandmarkGraph
 from ._root import RootRequest, central_extreme, concentration, parse_root
 
@@ -154,11 +155,9 @@ def pseudotime(
     >>> round(scdart.metrics.pseudotime_kendall(mdata.obs["dpt_pseudotime"], stage), 2)
     1.0
     """
+    check_options(pseudotime, locals(), n_neighbors=SEVERAL)
     check_writable(mdata, copy=copy)
     request = parse_root(mdata, root, root_key, root_label, root_score, root_extreme)
-    check_count(n_comps, "n_comps", 2)
-    if n_neighbors is not None:
-        check_count(n_neighbors, "n_neighbors", 2)
     z = latent(mdata, use_rep)
     alone = {mod: latent_of_modality(mdata, mod, use_rep) for mod in mdata.mod} if separate else {}
 
