@@ -174,6 +174,8 @@ def integrate(
     check_training(train_kwargs or {})
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
     _check(mdata, mods, layers, annotation is not None, preset, groups_key, ordered, batch_key, copy=copy)
+    if checkpoint is not None:
+        check_place(Path(checkpoint) / "training.ckpt", f"checkpoint={str(checkpoint)!r}")
     if save_model is not None:
         check_place(Path(save_model) / "model.pt", f"save_model={str(save_model)!r}")
         if is_whole(Path(save_model) / "model.pt"):
