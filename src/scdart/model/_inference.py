@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -209,6 +209,20 @@ class InferenceMixin(BaseModelClass):
             return confidence[role].rename("alignment_confidence")
         both = pd.concat(confidence.values())
         return both.groupby(level=0).mean().reindex(mdata.obs_names).rename("alignment_confidence")
+
+    def get_normalized_expression(self, *args: Any, **kwargs: Any) -> None:
+        # inherited from scvi-tools, whose models reconstruct the counts that they are given
+        raise NotImplementedError(
+            "SCDART predicts expression from accessibility: use `get_gene_activity` for ATAC cells, or "
+            "`scdart.tl.joint_anndata(mdata, model)` for measured and predicted expression of all cells."
+        )
+
+    def differential_abundance(self, *args: Any, **kwargs: Any) -> None:
+        # inherited from scvi-tools, where it takes a distribution of the places of a cell
+        raise NotImplementedError(
+            "SCDART gives a cell one place, not a distribution: compare samples by neighbours in obsm['X_scdart'] of "
+            "`scdart.tl.joint_anndata(mdata)`, for example with Milo in pertpy."
+        )
 
     def _support(self, mdata: MuData, role: str) -> np.ndarray:
         """Reason to believe in the place of each cell: that of the anchors, or a label that both modalities have."""

@@ -36,6 +36,7 @@ from scdart._groups import known_groups
 from scdart._mudata import positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
+from scdart._process import quiet
 from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
 from scdart.data import check_anchors
@@ -179,6 +180,8 @@ def integrate(
         raise ValueError(f"domain={domain!r} is about links that are made from an annotation: pass one.")
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
     _check(mdata, mods, layers, annotation is not None, preset, groups_key, ordered, batch_key, copy=copy)
+    if checkpoint is not None:
+        check_place(Path(checkpoint) / "training.ckpt", f"checkpoint={str(checkpoint)!r}")
     if save_model is not None:
         check_place(Path(save_model) / "model.pt", f"save_model={str(save_model)!r}")
         if is_whole(Path(save_model) / "model.pt"):
@@ -339,7 +342,7 @@ def _stage(name: str) -> Iterator[None]:
 def _seed(seed: int) -> Iterator[None]:
     """Seed everything, and leave the user's seed and random streams as they were."""
     previous = settings.seed
-    with streams_kept():
+    with streams_kept(), quiet():
         settings.seed = seed
         try:
             yield
