@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+#: More than there ever are of anything, and less than what overflows somewhere below.
+_MANY: Final = 1_000_000_000
+
+
 class Range(NamedTuple):
     """What a number may be.
 
@@ -46,13 +50,10 @@ class Range(NamedTuple):
         bounds = []
         if self.least > -math.inf:
             bounds.append(f"{'more than' if self.above else 'at least'} {self.least:,}")
-        if self.most < math.inf:
+        if self.most < _MANY:
             bounds.append(f"at most {self.most:,}")
         return " of " + " and ".join(bounds) if bounds else ""
 
-
-#: More than there ever are of anything, and less than what overflows somewhere below.
-_MANY: Final = 1_000_000_000
 
 #: Ranges that are not those of the names in some functions.
 SEVERAL: Final = Range(2, _MANY)
@@ -168,7 +169,7 @@ def _check(name: str, value: object, kinds: tuple[str, ...], within: Range | Non
 def _fits(name: str, value: object, kind: str, within: Range | None) -> bool:
     if kind.startswith("Literal["):
         return isinstance(value, str) and value in _choices(kind)
-    if kind == "str" and value == "":
+    if kind == "str" and isinstance(value, str) and not value:
         return name in _MAY_BE_EMPTY
     fits = _KINDS[kind][0](value)
     if not fits or within is None or kind not in _NUMBERS:

@@ -45,7 +45,7 @@ def dynamic_features(
     family: Literal["auto", "gaussian", "poisson", "nb", "binomial"] = "auto",
     df: int = 4,
     batch_key: str | None = None,
-    covariates: Sequence[str] = (),
+    covariates: str | Sequence[str] = (),
     size_factors: str | None = "auto",
     min_cells: int = 10,
     key_added: str | None = None,
