@@ -13,9 +13,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scdart.model import PRESETS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 STAGES = ["prior", "coordinates", "anchors", "set-up", "step", "embedding"]
+#: What it takes to know batches, before all but the prior.
+FACTORS = "factors"
 N_STEPS = PRESETS["default"].n_steps
 N_REFERENCE_STEPS = N_EPOCHS * STEPS_PER_EPOCH
 TOTAL = f"total, {N_STEPS} steps"
@@ -30,10 +33,12 @@ def growth_exponent(sizes: np.ndarray, costs: np.ndarray) -> float:
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
 
 
-def wide(results: pd.DataFrame, axis: str, column: str = "seconds") -> pd.DataFrame:
+def wide(
+    results: pd.DataFrame, axis: str, column: str = "seconds", stages: Sequence[str] = tuple(STAGES)
+) -> pd.DataFrame:
     """Sizes along an axis x stages of scdart."""
     values = results.pivot_table(index=axis, columns="stage", values=column, sort=True)
-    values = values.reindex(columns=STAGES)
+    values = values.reindex(columns=stages)
     if column == "seconds":
         values[TOTAL] = values.drop(columns="step").sum(axis=1) + N_STEPS * values["step"]
     return values
@@ -119,11 +124,39 @@ Peak memory in GiB:
         both = pd.concat({"CPU seconds": wide(one, "cells").iloc[0], "GiB": wide(one, "cells", "gib").iloc[0]}, axis=1)
         values = both.T.map(lambda value: "" if np.isnan(value) else f"{value:.3g}")
         parts.append(f"## {cells:,} cells, {peaks:,} peaks\n\n{values.to_markdown(disable_numparse=True)}\n")
-    parts += [_loading(ours), _backed(results), _components(results), _comparison(results)]
+    parts += [_batches(results), _loading(ours), _backed(results), _components(results), _comparison(results)]
     if left_out:
         listed = "\n".join(f"- {job}{': ' + why if why else ''}" for job, why in left_out.items())
         parts.append(f"## Not measured\n\nPlanned, but left out of this run or failed:\n\n{listed}\n")
     return "\n".join(part for part in parts if part)
+
+
+def _batches(results: pd.DataFrame) -> str:
+    """What it costs to know that each modality has two batches: the same cells with and without."""
+    stages = [STAGES[0], FACTORS, *STAGES[1:]]
+    rows = {}
+    for (n_cells, n_peaks), one in results.groupby(["cells", "peaks"]):
+        tasks = {"without": one[one["task"] == "scdart"], "with batches": one[one["task"] == "batches"]}
+        if any(measured.empty for measured in tasks.values()):
+            continue
+        seconds = {name: wide(measured, "cells", stages=stages).iloc[0] for name, measured in tasks.items()}
+        gib = {name: measured["gib"].max() for name, measured in tasks.items()}
+        for name, values in seconds.items():
+            rows[f"{n_cells:,} cells, {n_peaks:,} peaks, {name}"] = {
+                **{stage: "" if np.isnan(value) else f"{value:.3g}" for stage, value in values.items()},
+                "times the seconds": f"{values[TOTAL] / seconds['without'][TOTAL]:.2f}",
+                "peak memory, GiB": f"{gib[name]:.3g}",
+                "times the memory": f"{gib[name] / gib['without']:.2f}",
+            }
+    if not rows:
+        return ""
+    return f"""## Batches
+
+The same cells without `batch_key`, and as two batches of each modality: CPU seconds, and the memory of the stage that
+takes most.
+
+{_table(rows)}
+"""
 
 
 def _loading(ours: pd.DataFrame) -> str:

@@ -10,6 +10,7 @@ import tempfile
 import time
 import warnings
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,16 +80,23 @@ class StepTimer(Callback):
         return np.median(np.diff(self.starts, axis=0)[N_WARM_UP:], axis=0)
 
 
-def measure_scdart(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
+def measure_scdart(
+    n_cells: int, n_peaks: int, n_genes: int, *, batch_key: str | None = None
+) -> dict[str, dict[str, float]]:
     mdata, stages = unpaired(n_cells, n_peaks, n_genes), Stages()
     with stages("prior"):
         scdart.pp.gene_activity(mdata, annotation(n_genes))
+    if batch_key is not None:
+        for adata in mdata.mod.values():
+            adata.obs[batch_key] = np.where(np.arange(n_cells) % 2, "one", "other")
+        with stages("factors"):
+            scdart.pp.batch_factors(mdata, batch_key)
     with stages("coordinates"):
-        scdart.pp.diffusion_coordinates(mdata)
+        scdart.pp.diffusion_coordinates(mdata, batch_key=batch_key)
     with stages("anchors"):
-        scdart.pp.anchors(mdata)
+        scdart.pp.anchors(mdata, batch_key=batch_key)
     with stages("set-up"):
-        SCDART.setup_mudata(mdata)
+        SCDART.setup_mudata(mdata, batch_key=batch_key)
         model = SCDART(mdata)
     for name, batch_size in (("step", None), ("step of 256 cells", BATCH_SIZE)):
         measure_steps(model, stages, name, batch_size)
@@ -217,6 +225,7 @@ def _transitions(features: np.ndarray) -> np.ndarray:
 
 TASKS = {
     "scdart": measure_scdart,
+    "batches": partial(measure_scdart, batch_key="batch"),
     "reference distances": measure_reference_distances,
     "reference step": measure_reference_step,
     "backed": measure_backed,

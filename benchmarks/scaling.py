@@ -42,6 +42,8 @@ class Grid:
     genes: int = N_GENES
     #: Cells and peaks of a whole run beside those.
     largest: tuple[int, int] = (100_000, 100_000)
+    #: Cells in two batches of each modality, at `peaks[1]` peaks, which the same cells without are compared with.
+    batched_cells: tuple[int, ...] = (10_000, 100_000)
     #: Cells whose counts stay on disk, at `peaks[1]` peaks.
     backed_cells: tuple[int, ...] = (20_000, 60_000)
     #: Cells of one modality whose components are there already.
@@ -59,6 +61,7 @@ class Grid:
             Job("reference distances", n, self.peaks[0], self.genes) for n in self.cells if n <= self.reference_cells
         ]
         jobs += [Job("reference step", STEP_CELLS, n, self.genes) for n in self.peaks if n <= self.reference_peaks]
+        jobs += [Job("batches", n, usual_peaks, self.genes) for n in self.batched_cells]
         jobs += [Job("backed", n, usual_peaks, self.genes) for n in self.backed_cells]
         jobs += [Job("components", n, 0, 0) for n in self.component_cells]
         return sorted(jobs, key=Job.work)
@@ -69,6 +72,7 @@ QUICK = Grid(
     (1_000, 3_000, 10_000),
     500,
     largest=(3_000, 10_000),
+    batched_cells=(1_000, 3_000),
     backed_cells=(1_000, 3_000),
     component_cells=(10_000, 30_000),
     reference_cells=1_000,
@@ -87,6 +91,7 @@ class Job:
         """Rough order of cost."""
         return {
             "scdart": 1e3 * self.cells + self.cells * self.peaks / 50,
+            "batches": 1.5e3 * self.cells + self.cells * self.peaks / 50,
             "reference distances": self.cells**3 / 500,
             "reference step": 200 * self.peaks,
             "backed": 1e2 * self.cells + self.cells * self.peaks / 100,

@@ -87,6 +87,11 @@ def origin_of_anchors(
     return origin
 
 
+def support_of_anchors(mdata: MuData, key: str) -> float:
+    """How far the evidence supports that anchors are right at all; 1 where they were given, or say nothing of it."""
+    return float(mdata.uns.get(key, {}).get("support", 1.0))
+
+
 def hold_pairs(mdata: MuData, key: str) -> bool:
     """Whether anchors may know which cells are the same: those that say nothing of where they come from may."""
     return mdata.uns.get(key, {}).get("n_pairs") != 0

@@ -72,7 +72,7 @@ RANGES: Final[Mapping[str, Range]] = {
         ("upstream", "downstream", "n_links", "n_off_prior", "device", "n_de", "n_accessibility_components"),
         _COUNT_OR_NONE,
     ),
-    **dict.fromkeys(("threshold", "static_genes", "negative_links", "atac_effect"), _SHARE),
+    **dict.fromkeys(("threshold", "min_confidence", "static_genes", "negative_links", "atac_effect"), _SHARE),
     **dict.fromkeys(("prior_precision", "prior_recall", "peak_capture", "peak_density", "train_size"), _PART),
     **dict.fromkeys(("decay", "size", "sequencing_depth", "lr", "eps", "distance_spread"), _SIZE),
     **dict.fromkeys(("min_value", "sigma", "batch_effect", "weight_decay"), NOT_NEGATIVE),
@@ -191,7 +191,8 @@ def _is_number(value: object) -> bool:
 
 def _are_whole(values: object) -> bool:
     array = np.asarray(values) if isinstance(values, Sized | Integral) and not isinstance(values, str) else None
-    return array is not None and array.ndim < 2 and array.size > 0 and array.dtype.kind in "iu"
+    # A mask says which rows by their places.
+    return array is not None and array.ndim < 2 and array.size > 0 and array.dtype.kind in "iub"
 
 
 def _are_names(values: object) -> bool:

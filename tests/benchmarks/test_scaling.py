@@ -23,6 +23,7 @@ TINY = scaling.Grid(
     (200, 400),
     100,
     largest=(120, 400),
+    batched_cells=(120,),
     backed_cells=(),
     component_cells=(),
     reference_cells=60,
@@ -144,6 +145,19 @@ def test_page_tells_loading_backed_memory_and_the_largest_run():
     assert "| 7,000 | 12.5" in text
 
 
+def test_page_compares_the_same_cells_with_and_without_batches():
+    results = made_up_results()
+    with_batches = results.query("cells == 120 and task == 'scdart'").assign(task="batches", gib=1.5)
+    factors = with_batches[:1].assign(stage="factors", seconds=96.0 + N_STEPS * 0.12)
+    text = page(pd.concat([results, with_batches, factors]), 400, {}, "", "", "")
+    (with_key,) = [line for line in text.splitlines() if "400 peaks, with batches" in line]
+    cells = [cell.strip() for cell in with_key.split("|")]
+    total = 1.2 * 5 + N_STEPS * 1.2
+    assert cells[-4] == f"{1 + (96.0 + N_STEPS * 0.12) / total:.2f}"
+    assert cells[-3:-1] == ["1.5", "1.50"]
+    assert "| 60 cells, 400 peaks" not in text
+
+
 def test_sizes_in_order_of_work():
     jobs = scaling.Grid().jobs()
     assert jobs == sorted(jobs, key=scaling.Job.work)
@@ -174,6 +188,7 @@ def test_run_keeps_what_is_measured_and_reports_failures(monkeypatch):
     ("task", "stage"),
     [
         ("scdart", "minibatch"),
+        ("batches", "factors"),
         ("reference step", "step of 256 cells"),
         ("components", "coordinates"),
         ("backed", "step"),

@@ -6,6 +6,7 @@ import mudata
 import numpy as np
 import pytest
 import scvi
+from scipy import sparse
 
 from scdart import _origins, pp, tl
 from scdart.model import SCDART, _initialization
@@ -21,9 +22,9 @@ def path(request, make_mdata, tmp_path):
     return tmp_path / "data.h5mu"
 
 
-def train(mdata):
+def train(mdata, **setup):
     scvi.settings.seed = 0
-    SCDART.setup_mudata(mdata)
+    SCDART.setup_mudata(mdata, **setup)
     model = SCDART(mdata, activity_hidden=(16,), projection_hidden=(16,), n_latent=4)
     model.train(max_epochs=2, batch_size=16, enable_progress_bar=False, accelerator="cpu")
     return model
@@ -39,6 +40,22 @@ def test_same_model_and_latent_as_in_memory(path, tmp_path):
     backed.save(tmp_path / "model")
     loaded = SCDART.load(tmp_path / "model", mudata.read_h5mu(path, backed="r"))
     np.testing.assert_array_equal(loaded.get_latent_representation(), expected)
+
+
+@pytest.mark.parametrize("path", ["sparse"], indirect=True)
+def test_batches_are_known_on_disk_as_in_memory(path):
+    mdata = mudata.read_h5mu(path)
+    for adata in mdata.mod.values():
+        adata.obs["donor"] = np.where(np.arange(adata.n_obs) % 2, "one", "other")
+        effects = np.where(adata.obs["donor"] == "one", 3, 1)[:, None] ** (np.arange(adata.n_vars) % 2)
+        adata.X = sparse.csr_matrix(adata.X.multiply(effects), dtype=np.float32)
+        adata.uns["diffusion_coordinates"]["batch_key"] = "donor"
+    pp.batch_factors(mdata, "donor")
+    mdata.write(path)
+    in_memory, backed = (train(one, batch_key="donor") for one in (mdata, mudata.read_h5mu(path, backed="r")))
+    assert np.ptp(in_memory.module.encoders["rna"].normalization.batch_factors.numpy()) > 0.5
+    np.testing.assert_array_equal(backed.get_latent_representation(), in_memory.get_latent_representation())
+    np.testing.assert_array_equal(backed.get_gene_activity(), in_memory.get_gene_activity())
 
 
 def test_indices_in_any_order_and_repeated(path):

@@ -21,9 +21,11 @@ import torch
 if __name__ == "__main__":
     n_processes, folder = int(sys.argv[1]), sys.argv[2]
     scvi.settings.seed = 0
-    mdata = scdart.datasets.simulate("linear", n_cells=150, n_genes=60, n_peaks=200, random_state=0)
-    scdart.pp.diffusion_coordinates(mdata)
-    scdart.model.SCDART.setup_mudata(mdata)
+    # Two batches of RNA, and one of ATAC.
+    batches = {"n_batches_rna": 2, "batch_effect": 1.0}
+    mdata = scdart.datasets.simulate("linear", n_cells=150, n_genes=60, n_peaks=200, random_state=0, **batches)
+    scdart.pp.diffusion_coordinates(mdata, batch_key="batch")
+    scdart.model.SCDART.setup_mudata(mdata, batch_key="batch")
     # Little dropout: the processes drop units of their own, so that two trainings differ by what dropout is.
     model = scdart.model.SCDART(mdata, n_latent=4, dropout=0.1)
     several = {"strategy": "ddp"} if n_processes > 1 else {}
@@ -41,6 +43,8 @@ if __name__ == "__main__":
             )
             for modality in ("rna", "atac")
         ]
+        batch = mdata["rna"].obs["batch"]
+        kept.append(scdart.metrics.batch_mixing(model.get_latent_representation(modality="rna"), batch))
         np.save(f"{folder}/kept_{n_processes}.npy", kept)
         history = {name: values.iloc[:, 0].astype(float).tolist() for name, values in model.history.items()}
         with open(f"{folder}/history_{n_processes}.json", "w") as file:
@@ -59,7 +63,8 @@ def test_two_processes_train_one_model(tmp_path):
     first, second = (np.load(tmp_path / f"latent_2_{rank}.npy") for rank in (0, 1))
     # Weights are the same; running statistics of batch norm differ by the last step, after which none is taken over.
     np.testing.assert_allclose(first, second, atol=0.05)
-    # Two short trainings differ as two seeds do, but not in how well distances follow those that they learn from.
+    # Two short trainings differ as two seeds do, but not in how well distances follow those that they learn from, and
+    # how well batches mix.
     alone, together = (np.load(tmp_path / f"kept_{n}.npy") for n in (1, 2))
     np.testing.assert_allclose(together, alone, atol=0.08)
     assert min(together) > 0.45

@@ -19,6 +19,7 @@ from scvi.data.fields import (
 
 from scdart._batches import batches_of
 from scdart._checks import by_gene
+from scdart._groups import label_names
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -183,4 +184,5 @@ class GroupsField(_TopLevelField):
     def register_field(self, mdata: MuData) -> dict:
         """Register the labels; missing values mean that a cell belongs to no group."""
         super().register_field(mdata)
-        return {self.CATEGORIES: np.unique(pd.Series(self.get_field_data(mdata).ravel()).dropna().astype(str))}
+        labels = label_names(pd.Series(self.get_field_data(mdata).ravel()))
+        return {self.CATEGORIES: np.unique(labels.dropna().to_numpy(dtype=str))}

@@ -10,10 +10,11 @@ from scipy import sparse
 
 from scdart._checks import by_gene
 from scdart._constants import RNA
+from scdart._groups import label_names
 from scdart._mudata import positions
 
 from ._constants import REGISTRY_KEYS
-from ._fields import BatchField
+from ._fields import BatchField, GroupsField
 from ._modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -77,6 +78,17 @@ def registered_batches(manager: AnnDataManager, role: str) -> np.ndarray:
             f"trained on {names}. To estimate what sets new batches apart, call model.add_batches(mdata) first."
         )
     return codes
+
+
+def registered_groups(manager: AnnDataManager, role: str) -> np.ndarray:
+    """Code of each cell's label among those of both modalities, of shape (n_cells,); negative where it has none."""
+    rna, atac = (
+        np.asarray(manager.get_state_registry(modality.groups)[GroupsField.CATEGORIES], dtype=str)
+        for modality in MODALITIES.values()
+    )
+    shared = np.intersect1d(rna, atac)
+    labels = label_names(pd.Series(manager.get_from_registry(MODALITIES[role].groups).ravel()))
+    return pd.Index(shared.astype(object)).get_indexer(pd.Index(labels)).astype(np.int64)
 
 
 def registered_batch_factors(manager: AnnDataManager, role: str) -> np.ndarray | None:

@@ -14,6 +14,7 @@ from scdart._anchor_slots import are_as_written, check_fit, confidence_slot, ori
 from scdart._batches import check_batches, stored_effects
 from scdart._checks import check_mudata, check_up_to_date, checked_prior, counts_slot, on_disk, stored_counts
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, RNA
+from scdart._groups import known_groups
 from scdart._mudata import modality_rows, positions
 from scdart._origins import MADE_FROM, check_origin, has_factors_of, origin_of_coordinates
 
@@ -61,7 +62,8 @@ def check_setup(
             "scdart.pp.set_anchors first, or pass anchors_key=None to train without anchors between cells."
         )
     if groups_key is not None:
-        check_groups(mdata, groups_key, mods)
+        known_groups(mdata, groups_key, mods)
+        _check_made_for_groups(mdata, anchors_key, groups_key)
     if batch_key is not None:
         check_batches(mdata, batch_key, mods, min_cells=MIN_CELLS)
         for role, mod in mods.items():
@@ -152,17 +154,15 @@ def check_origin_of_coordinates(
     check_origin(described.get(MADE_FROM), now, slot, "scdart.pp.diffusion_coordinates(mdata, ...)")
 
 
-def check_groups(mdata: MuData, key: str, mods: dict[str, str]) -> None:
-    """Check that groups label cells of both modalities and share at least one label."""
-    labels = []
-    for mod in mods.values():
-        if key not in mdata[mod].obs:
-            raise KeyError(f"mdata[{mod!r}].obs has no column {key!r}; columns found: {sorted(mdata[mod].obs)}.")
-        labels.append(set(mdata[mod].obs[key].dropna().astype(str)))
-    if not labels[0] & labels[1]:
+def _check_made_for_groups(mdata: MuData, anchors_key: str | None, groups_key: str) -> None:
+    """Raise if anchors were inferred without the groups that are told now."""
+    if anchors_key is None or anchors_key not in mdata.obsp:
+        return
+    params = mdata.uns.get(anchors_key, {}).get("params", {})
+    if params.get("inferred", False) and params.get("groups_key") != groups_key:
         raise ValueError(
-            f"obs[{key!r}] has no label in common between {mods[RNA]!r} ({sorted(labels[0])[:5]}) and "
-            f"{mods[ATAC]!r} ({sorted(labels[1])[:5]})."
+            f"mdata.obsp[{anchors_key!r}] was made with groups_key={params.get('groups_key')!r}, not {groups_key!r}: "
+            f"run scdart.pp.anchors(mdata, groups_key={groups_key!r}, key_added={anchors_key!r}) again."
         )
 
 

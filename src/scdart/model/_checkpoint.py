@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
     from scvi.data import AnnDataManager
 
+_PLAIN = bool | int | float | str
 _STATE: Final = "training.ckpt"
 _RUN: Final = "run.json"
 
@@ -168,3 +169,16 @@ def _digest(values: Any) -> str:
     for part in parts:
         check = crc32(np.ascontiguousarray(part).tobytes(), check)
     return f"{values.shape} {check:08x}"
+
+
+def plain_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Get what of the options it takes to repeat the training: not objects such as loggers."""
+    kept = {key: _plain(value) for key, value in options.items() if isinstance(value, _PLAIN | dict)}
+    return {key: value for key, value in kept.items() if value != {}}
+
+
+def _plain(value: Any) -> Any:
+    """Leave out of a dictionary what is no plain value: a file that names classes is refused when it is loaded."""
+    if not isinstance(value, dict):
+        return value
+    return {key: each for key, each in value.items() if isinstance(each, _PLAIN | list | tuple)}

@@ -18,7 +18,14 @@ from scdart._constants import ATAC, RNA
 from scdart._mudata import columns_stay, modality_rows
 from scdart._options import check_options
 from scdart._random import seed_of
-from scdart.data import MODALITIES, names_of_modalities, registered_columns, registered_names, sequential_loader
+from scdart.data import (
+    MODALITIES,
+    names_of_modalities,
+    registered_columns,
+    registered_groups,
+    registered_names,
+    sequential_loader,
+)
 
 from ._confidence import round_trip_confidence
 
@@ -127,11 +134,15 @@ class InferenceMixin(BaseModelClass):
         n_neighbors: int = 30,
         batch_size: int | None = None,
     ) -> pd.Series:
-        """How far the other modality has cells like each cell: low for cells without counterpart.
+        """How far a cell's neighbours in the other modality can be believed to be of its kind.
 
-        The way from a cell to its nearest cells of the other modality, and from these back to the nearest of its own,
-        ends among the cell's neighbours if the two modalities lie in one another there, and further away if the other
-        modality has no such cells. Unequal proportions of cell types change this little.
+        That takes two things. The other modality must have such cells where the cell lies: the way from a cell to its
+        nearest cells of the other modality, and from these back to the nearest of its own, ends among the cell's
+        neighbours if the two modalities lie in one another there, and further away if the other modality has no such
+        cells. Unequal proportions of cell types change this little. And there must be reason to believe that the
+        modalities were put together rightly: the support that held-out genes give to the anchors of the training data
+        (``uns["anchors"]["support"]``), which is near 0 where the prior carries no signal. Cells of the training data
+        whose label of known groups both modalities have need none.
 
         Parameters
         ----------
@@ -147,8 +158,9 @@ class InferenceMixin(BaseModelClass):
         Returns
         -------
         Mean distance to the cell's neighbours, divided by the mean distance to the cells at the end of the way, at
-        most 1, and averaged over neighbours: about 0.85 in well mixed data and below 0.75 for populations that the
-        other modality lacks. The index are the names of the cells.
+        most 1, and averaged over neighbours, times the support: about 0.85 in well mixed data, below 0.75 for
+        populations that the other modality lacks, and near 0 where nothing supports the alignment. The index are the
+        names of the cells.
 
         Raises
         ------
@@ -186,7 +198,10 @@ class InferenceMixin(BaseModelClass):
         other = {RNA: ATAC, ATAC: RNA}
         seed = seed_of(None)
         confidence = {
-            each: pd.Series(round_trip_confidence(z[each], z[other[each]], n_neighbors, seed), mdata[name].obs_names)
+            each: pd.Series(
+                round_trip_confidence(z[each], z[other[each]], n_neighbors, seed) * self._support(mdata, each),
+                mdata[name].obs_names,
+            )
             for each, name in self._mods.items()
             if role in (None, each)
         }
@@ -194,6 +209,12 @@ class InferenceMixin(BaseModelClass):
             return confidence[role].rename("alignment_confidence")
         both = pd.concat(confidence.values())
         return both.groupby(level=0).mean().reindex(mdata.obs_names).rename("alignment_confidence")
+
+    def _support(self, mdata: MuData, role: str) -> np.ndarray:
+        """Reason to believe in the place of each cell: that of the anchors, or a label that both modalities have."""
+        if mdata is self.adata and MODALITIES[role].groups in self.adata_manager.data_registry:
+            return np.where(registered_groups(self.adata_manager, role) >= 0, 1.0, self.support_)
+        return np.full(mdata.mod[self._mods[role]].n_obs, self.support_)
 
     def _by_cell(
         self,

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import rich.pretty  # noqa: F401  scvi-tools shows set-ups with it, and imports rich alone
+from anndata import AnnData
+from mudata import MuData
 from scvi.data import AnnDataManager
 from scvi.model.base import ArchesMixin, BaseModelClass
 
 from scdart._files import filling
+from scdart._mudata import columns_stay
 from scdart._options import check_options
 
+from ._queries import cells_by_modality, with_features
 from ._trusted import check_harmless
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mudata import MuData
 
 #: What :meth:`SavingMixin.save` calls the file of a model, after the prefix.
 MODEL_FILE = "model.pt"
@@ -157,19 +160,20 @@ class SavingMixin(ArchesMixin, BaseModelClass):
 
     @staticmethod
     def prepare_query_mudata(
-        mdata: MuData | None,
+        mdata: MuData | AnnData | None,
         reference_model: str | os.PathLike[str] | BaseModelClass,
         return_reference_var_names: bool = False,
         inplace: bool = True,
         *,
         trust: bool = False,
-    ) -> MuData | dict[str, pd.Index] | None:
+    ) -> MuData | AnnData | dict[str, pd.Index] | None:
         """Put the features of new cells into the order of the model's, with zeros where one is missing.
 
         Parameters
         ----------
         mdata
-            MuData with the modalities of the model; changed in place.
+            MuData with modalities of the model, one or both, or an AnnData, which is taken for cells of the modality
+            whose features it has. Changed in place; other modalities are left out.
         reference_model
             The model, or the folder that it was saved to.
         return_reference_var_names
@@ -188,11 +192,28 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         FileNotFoundError
             The folder holds no model.
         ValueError
-            The file is damaged or holds what could run code, or ``mdata`` lacks a modality or all features of one.
+            The file is damaged or holds what could run code, or ``mdata`` has no modality of the model or no features
+            of one.
         """
         check_options(SavingMixin.prepare_query_mudata, locals())
-        reference_model = _checked_reference(reference_model, trust=trust)
-        return ArchesMixin.prepare_query_mudata(mdata, reference_model, return_reference_var_names, inplace)
+        reference = _checked_reference(reference_model, trust=trust)
+        names = ArchesMixin.prepare_query_mudata(None, reference, return_reference_var_names=True)
+        if return_reference_var_names:
+            return names
+        query = cells_by_modality(mdata, names)
+        assert mdata is not None  # or it was not let through
+        ordered = {mod: with_features(adata, names[mod], mod) for mod, adata in query.items()}
+        prepared: Any
+        if isinstance(mdata, AnnData):
+            (prepared,) = ordered.values()
+        else:
+            with columns_stay():
+                prepared = MuData(ordered)
+            prepared.obs, prepared.uns = mdata.obs.copy(), mdata.uns.copy()
+        if not inplace:
+            return prepared
+        mdata._init_as_actual(prepared)  # as scvi-tools does
+        return None
 
     @staticmethod
     def prepare_query_anndata(*args: Any, **kwargs: Any) -> None:

@@ -9,6 +9,7 @@ from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
 from scvi.model.base import ArchesMixin, BaseModelClass, UnsupervisedTrainingMixin
 
 from scdart import pp
+from scdart._anchor_slots import support_of_anchors
 from scdart._batches import batches_of
 from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
@@ -32,7 +33,7 @@ from scdart.data import (
 )
 from scdart.module import SCDARTModule
 
-from ._checkpoint import EpochCheckpoint, check_state, describe_data
+from ._checkpoint import EpochCheckpoint, check_state, describe_data, plain_options
 from ._inference import InferenceMixin
 from ._initialization import initialize_from_data
 from ._links import LinksMixin
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from mudata import MuData
-
-_PLAIN = bool | int | float | str
 
 
 class SCDART(
@@ -94,6 +93,9 @@ class SCDART(
     _data_splitter_cls = UnpairedDataSplitter
     _training_plan_cls = SCDARTTrainingPlan
 
+    #: How far held-out genes support the anchors that the model was trained with; saved with it.
+    support_: float = 1.0
+
     def __init__(
         self,
         mdata: MuData | None = None,
@@ -110,6 +112,7 @@ class SCDART(
         options = {**self._preset.module, **module_kwargs}
         if n_latent is not None:
             options["n_latent"] = n_latent
+        self._check_groups(options)
         stats = self.summary_stats
         n_genes, n_peaks = (stats[modality.n_features] for modality in MODALITIES.values())
         self.module = self._module_cls(
@@ -124,11 +127,26 @@ class SCDART(
         # A model that is being loaded gets the statistics of its training data with its weights.
         if self._adata_manager is not None and self._adata_manager._source_registry is None:
             initialize_from_data(self.module, self._adata_manager, anchored=self._anchored)
+            if self._anchored:
+                anchors_key = self._adata_manager.data_registry[REGISTRY_KEYS.ANCHORS].attr_key
+                self.support_ = support_of_anchors(self._adata_manager.adata, anchors_key)
         self._model_summary_string = (
             f"SCDART with {n_genes} genes, {n_peaks} peaks, {stats[PriorField.N_LINKS]} prior links, "
             f"n_latent: {self.module.n_latent}, preset: {preset}"
         )
         self.init_params_ = self._get_init_params(locals())
+
+    def _check_groups(self, options: dict[str, Any]) -> None:
+        """Raise if labels of groups were registered that neither anchors nor a loss would use."""
+        if self._adata_manager is None:
+            return
+        registered = self._adata_manager.data_registry
+        if MODALITIES[RNA].groups in registered and not self._anchored and not options.get("group_weight"):
+            raise ValueError(
+                "groups_key was given, but nothing uses it: set up the data with anchors, which look for partners "
+                "within groups, or pass group_weight=1.0, which draws the means of groups together as the preset "
+                "'paper' does."
+            )
 
     @property
     def _anchored(self) -> bool:
@@ -169,8 +187,10 @@ class SCDART(
             the default slot is not there, the former is run with its defaults. Confidence that was written with the
             anchors counts; that of others does not. ``None`` trains without cell anchors.
         groups_key
-            Column of both modalities' ``obs`` with labels of cells known to correspond, such as root cells
-            (scDART-anchor); cells without label are missing values. ``None`` trains without group anchors.
+            Column of both modalities' ``obs`` with labels of cells known to correspond, such as sorted gates or root
+            cells; cells without label are missing values. Anchors have to know them, see :func:`scdart.pp.anchors`.
+            With ``group_weight``, as in the preset ``"paper"`` (scDART-anchor), the mean positions of groups are drawn
+            together instead. ``None`` knows no groups.
         batch_key
             Column of ``obs`` of both modalities, or of one, with the batch of each cell (donor, lane, laboratory). What
             sets the batches of a modality apart, as :func:`scdart.pp.batch_factors` has found it, is taken out of all
@@ -205,6 +225,7 @@ class SCDART(
                         atac_mod=mods[ATAC],
                         rna_layer=rna_layer,
                         atac_layer=atac_layer,
+                        groups_key=groups_key,
                         batch_key=batch_key,
                     )
         confidence = checked_confidence(mdata, anchors_key, mods)
@@ -325,10 +346,10 @@ class SCDART(
             "shuffle_set_split": shuffle_set_split,
             "early_stopping": early_stopping,
         }
-        noted = {"seed": settings.seed, **_plain_options({**options, "plan_kwargs": plan_kwargs, **trainer_kwargs})}
+        noted = {"seed": settings.seed, **plain_options({**options, "plan_kwargs": plan_kwargs, **trainer_kwargs})}
         if checkpoint is not None:
             made = self.init_params_["non_kwargs"] | self.init_params_["kwargs"]
-            run = {**_plain_options({**made, **options, "plan_kwargs": plan_kwargs}), "seed": settings.seed}
+            run = {**plain_options({**made, **options, "plan_kwargs": plan_kwargs}), "seed": settings.seed}
             keeper = EpochCheckpoint(checkpoint, run | describe_data(self.adata_manager))
             trainer_kwargs["callbacks"] = [*trainer_kwargs.get("callbacks", []), keeper]
             ckpt_path = keeper.ckpt_path or ckpt_path
@@ -352,23 +373,10 @@ class SCDART(
             )
 
 
-def _plain_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Get what of the options it takes to repeat the training: not objects such as loggers."""
-    kept = {key: _plain(value) for key, value in options.items() if isinstance(value, _PLAIN | dict)}
-    return {key: value for key, value in kept.items() if value != {}}
-
-
 def check_training(given: Mapping[str, Any]) -> None:
     """Raise unless options of :meth:`SCDART.train`, and of its training plan, can be trained with."""
     check_options(SCDART.train, given, batch_size=Range(2, 1_000_000))
     check_plan(given.get("plan_kwargs") or {})
-
-
-def _plain(value: Any) -> Any:
-    """Leave out of a dictionary what is no plain value: a file that names classes is refused when it is loaded."""
-    if not isinstance(value, dict):
-        return value
-    return {key: each for key, each in value.items() if isinstance(each, _PLAIN | list | tuple)}
 
 
 def _batch_columns(

@@ -32,11 +32,13 @@ from scdart._constants import (
     X_SCDART,
 )
 from scdart._files import check_place, is_whole
+from scdart._groups import known_groups
+from scdart._mudata import positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
 from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
-from scdart.data import check_anchors, check_groups
+from scdart.data import check_anchors
 from scdart.model import PRESETS, SCDART, check_training
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ def integrate(
     rna_mod: str = RNA,
     atac_mod: str = ATAC,
     groups_key: str | None = None,
+    ordered: bool = False,
     batch_key: str | None = None,
     key_added: str = X_SCDART,
     random_state: int | None = None,
@@ -98,8 +101,10 @@ def integrate(
     rna_mod, atac_mod
         Names of the modalities.
     groups_key
-        Column of both modalities' ``obs`` with labels of cells known to correspond, see
-        :meth:`scdart.model.SCDART.setup_mudata`.
+        Column of both modalities' ``obs`` with labels of cells known to correspond, such as sorted gates, time points
+        or root cells, see :func:`scdart.pp.anchors`; cells without label are missing values.
+    ordered
+        Whether these labels follow each other, as time points do.
     batch_key
         Column of ``obs`` of both modalities, or of one, with the batch of each cell (donor, lane, laboratory), whose
         effects are taken out, see :func:`scdart.pp.batch_factors`.
@@ -122,7 +127,10 @@ def integrate(
     -------
     ``None``, or the copy. Written are ``mdata.obsm[key_added]`` of shape ``(n_obs, n_latent)``, the same slot of each
     modality, ``mdata.uns["scdart"]`` with the settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if
-    they may hold known pairs; ``"random_state"`` is the seed), and the slots of the functions that had to be called.
+    they may hold known pairs; ``"random_state"`` is the seed; ``"confidence"`` the mean of the next), and the slots of
+    the functions that had to be called. ``obsm[key_added + "_confidence"]``, of ``mdata`` and each modality, is how
+    far a cell's neighbours in the other modality can be believed to be of its kind, see
+    :meth:`scdart.model.SCDART.get_alignment_confidence`; labels and values are transferred to cells that have some.
 
     Raises
     ------
@@ -142,8 +150,8 @@ def integrate(
 
     - The prior, unless there is an annotation, from which it is made.
     - Factors of batches, diffusion coordinates and inferred anchors that were made from the same counts of the same
-      cells, and of the same batches; others are replaced. A description that says nothing of counts, as those of older
-      versions, is believed.
+      cells, and of the same batches and groups; others are replaced. A description that says nothing of counts, as
+      those of older versions, is believed.
     - Diffusion coordinates of the same times, and of potentials or not as the preset wants it; others are replaced.
     - Anchors, unless they were inferred from another prior: then they are inferred anew. Those that hold known pairs
       stay, and where their other cells were inferred from other counts, that is an error. The preset ``"paper"`` has no
@@ -164,7 +172,7 @@ def integrate(
     check_options(integrate, locals())
     check_training(train_kwargs or {})
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
-    _check(mdata, mods, layers, annotation is not None, preset, groups_key, batch_key, copy=copy)
+    _check(mdata, mods, layers, annotation is not None, preset, groups_key, ordered, batch_key, copy=copy)
     if save_model is not None:
         check_place(Path(save_model) / "model.pt", f"save_model={str(save_model)!r}")
         if is_whole(Path(save_model) / "model.pt"):
@@ -188,9 +196,13 @@ def integrate(
         if not _has_coordinates(mdata, mods, layers, times, options.get("potential", False), batch_key):
             with _stage("diffusion coordinates"):
                 pp.diffusion_coordinates(mdata, t=times, **options, **made)
-        if PRESETS[preset].anchors and not _has_anchors(mdata, mods, layers, annotation is not None, batch_key):
+        known: dict[str, Any] = {"groups_key": groups_key, "ordered": ordered}
+        new_prior = annotation is not None
+        if PRESETS[preset].anchors and not _has_anchors(
+            mdata, mods, layers, new_prior, {"batch_key": batch_key, **known}
+        ):
             with _stage("anchors"):
-                pp.anchors(mdata, **made)
+                pp.anchors(mdata, **known, **made)
         with _stage("training"):
             SCDART.setup_mudata(
                 mdata,
@@ -205,6 +217,10 @@ def integrate(
         for mod in mods.values():
             mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
         mdata.obsm[key_added] = model.get_latent_representation()
+        fewest = min(mdata[mod].n_obs for mod in mods.values())
+        confidence = model.get_alignment_confidence(n_neighbors=min(30, fewest - 1)).to_numpy()
+        _write_confidence(mdata, f"{key_added}_confidence", confidence)
+        logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", confidence.mean())
         if save_model is not None:
             model.save(save_model, overwrite=True)
         model.deregister_manager(mdata)
@@ -214,9 +230,17 @@ def integrate(
             "n_latent": model.module.n_latent,
             "random_state": seed,
             **({} if batch_key is None else {"batch_key": batch_key}),
+            **({} if groups_key is None else {"groups_key": groups_key}),
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
+            "confidence": float(confidence.mean()),
         }
     return mdata if copy else None
+
+
+def _write_confidence(mdata: MuData, key: str, confidence: np.ndarray) -> None:
+    mdata.obsm[key] = confidence.astype(np.float32)[:, None]
+    for mod in mdata.mod:
+        mdata[mod].obsm[key] = mdata.obsm[key][positions(mdata, mod)]
 
 
 def _check(
@@ -226,6 +250,7 @@ def _check(
     has_annotation: bool,
     preset: str,
     groups_key: str | None,
+    ordered: bool,
     batch_key: str | None,
     *,
     copy: bool,
@@ -248,7 +273,7 @@ def _check(
         if hold_pairs(mdata, ANCHORS):
             check_fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, None, batch_key))
     if groups_key is not None:
-        check_groups(mdata, groups_key, mods)
+        known_groups(mdata, groups_key, mods, ordered=ordered)
     if batch_key is not None:
         check_batches(mdata, batch_key, mods, min_cells=MIN_BATCH)
 
@@ -276,16 +301,19 @@ def _has_coordinates(
 
 
 def _has_anchors(
-    mdata: MuData, mods: dict[str, str], layers: dict[str, str | None], new_prior: bool, batch_key: str | None
+    mdata: MuData, mods: dict[str, str], layers: dict[str, str | None], new_prior: bool, known: dict[str, Any]
 ) -> bool:
-    """Whether there are anchors to be used; those inferred from a prior, counts or batches of before are not."""
+    """Whether there are anchors to use, which those of another prior, other counts, batches or groups are not."""
     if ANCHORS not in mdata.obsp or hold_pairs(mdata, ANCHORS):
         return ANCHORS in mdata.obsp
     described = mdata.uns[ANCHORS]
-    if described.get("params", {}).get("batch_key") != batch_key or (new_prior and MADE_FROM not in described):
+    params = described.get("params", {})
+    if any((params.get(name) or None) != (value or None) for name, value in known.items()):
+        return False
+    if new_prior and MADE_FROM not in described:
         return False
     prior = checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
-    return fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, prior, batch_key))
+    return fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, prior, known["batch_key"]))
 
 
 def _kind_of_anchors(mdata: MuData) -> Literal["given", "inferred"]:

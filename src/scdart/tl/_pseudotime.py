@@ -15,7 +15,7 @@ from scdart._options import SEVERAL, check_options
 from scdart._origins import MADE_FROM, origin_of_components
 from scdart._random import seed_of
 
-from ._cells import latent, write_obs
+from ._cells import latent, latent_of_modality, write_obs
 from ._landmarks import LandmarkGraph
 from ._root import RootRequest, central_extreme, concentration, parse_root
 
@@ -156,7 +156,7 @@ def pseudotime(
     check_writable(mdata, copy=copy)
     request = parse_root(mdata, root, root_key, root_label, root_score, root_extreme)
     z = latent(mdata, use_rep)
-    alone = {mod: latent(mdata[mod], use_rep, f"mdata[{mod!r}]") for mod in mdata.mod} if separate else {}
+    alone = {mod: latent_of_modality(mdata, mod, use_rep) for mod in mdata.mod} if separate else {}
 
     seed = seed_of(random_state)
     joint = _order(z, request, n_neighbors, n_comps, seed, "all cells")
