@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+#: More than there ever are of anything, and less than what overflows somewhere below.
+_MANY: Final = 1_000_000_000
+
+
 class Range(NamedTuple):
     """What a number may be.
 
@@ -46,13 +50,10 @@ class Range(NamedTuple):
         bounds = []
         if self.least > -math.inf:
             bounds.append(f"{'more than' if self.above else 'at least'} {self.least:,}")
-        if self.most < math.inf:
+        if self.most < _MANY:
             bounds.append(f"at most {self.most:,}")
         return " of " + " and ".join(bounds) if bounds else ""
 
-
-#: More than there ever are of anything, and less than what overflows somewhere below.
-_MANY: Final = 1_000_000_000
 
 #: Ranges that are not those of the names in some functions.
 SEVERAL: Final = Range(2, _MANY)
