@@ -24,7 +24,10 @@ RNG = np.random.default_rng(0)
 SCORES = {name: getattr(metrics, name) for name in metrics.__all__ if inspect.isfunction(getattr(metrics, name))}
 
 #: Correlations, which a constant has not.
-MAY_BE_NAN = {name for name in SCORES if name.endswith("_correlation")} | {"pseudotime_consistency"}
+MAY_BE_NAN = {name for name in SCORES if name.endswith("_correlation")} | {
+    "pseudotime_consistency",
+    "pseudotime_kendall",
+}
 
 #: Good and odd values of data, by what the signature says that they are.
 CLOUD, COUNTS = RNG.normal(size=(30, 4)), RNG.poisson(1.0, (30, 6)).astype(float)
