@@ -8,6 +8,7 @@ import torch
 
 import scdart
 from scdart.model import SCDART
+from scdart.model._fine_tuning import places_of_partners
 
 QUIET = {"enable_progress_bar": False, "accelerator": "cpu"}
 
@@ -128,7 +129,9 @@ def test_paper_preset_knows_batches(trained):
     assert np.isfinite(model.get_latent_representation()).all()
 
 
-def test_new_batches_are_learned_from_the_query(tmp_path):
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """A model of two batches of either modality, saved; its data, and cells of a third."""
     mdata = scdart.datasets.simulate(
         n_cells=600, n_genes=200, n_peaks=500, n_batches_rna=3, n_batches_atac=3, batch_effect=1.5, random_state=0
     )
@@ -142,6 +145,48 @@ def test_new_batches_are_learned_from_the_query(tmp_path):
     SCDART.setup_mudata(old, batch_key="batch")
     model = SCDART(old)
     model.train(max_epochs=15, **QUIET)
+    folder = tmp_path_factory.mktemp("extended") / "model"
+    model.save(folder)
+    return folder, old, query
+
+
+def error_of_places(model, old, query, mod):
+    """How far the true factors of new cells are from those of the known cells beside them."""
+    z = [model.get_latent_representation(data, modality=mod) for data in (old, query)]
+    nearest = np.argsort(np.linalg.norm(z[1][:, None] - z[0], axis=2), axis=1)[:, :20]
+    true = [data[mod].obsm["tree_factors"] for data in (old, query)]
+    return np.linalg.norm(true[0][nearest].mean(axis=1) - true[1], axis=1).mean()
+
+
+def test_fine_tuning_draws_new_cells_to_those_like_them(extended):
+    folder, old, query = extended
+    estimated, tuned = (SCDART.load(folder, old) for _ in range(2))
+    trainable = [parameter.requires_grad for parameter in tuned.module.parameters()]
+    before = tuned.get_latent_representation()
+    estimated.add_batches(query)
+    tuned.add_batches(query, n_steps=100, random_state=1)
+    np.testing.assert_array_equal(tuned.get_latent_representation(), before)
+    assert [parameter.requires_grad for parameter in tuned.module.parameters()] == trainable
+    errors = [[error_of_places(model, old, query, mod) for mod in ("rna", "atac")] for model in (estimated, tuned)]
+    assert np.mean(errors[1]) < np.mean(errors[0])
+    assert np.max(np.divide(errors[1], errors[0])) < 1.02
+    again = SCDART.load(folder, old)
+    again.add_batches(query, n_steps=100, random_state=1)
+    np.testing.assert_array_equal(again.get_latent_representation(query), tuned.get_latent_representation(query))
+    with pytest.raises(ValueError, match="n_steps=-1"):
+        again.add_batches(query, n_steps=-1)
+
+
+def test_fine_tuning_leaves_out_cells_that_are_new():
+    known = np.arange(40.0)[:, None]
+    rows, places = places_of_partners(np.concatenate([known + 0.2, known[:15] + 500]), known)
+    assert rows.tolist() == list(range(40))
+    np.testing.assert_allclose(places[10:30], known[10:30] + 0.2, atol=0.5)
+
+
+def test_new_batches_are_learned_from_the_query(extended, tmp_path):
+    folder, old, query = extended
+    model = SCDART.load(folder, old)
     before = model.get_latent_representation()
     with pytest.raises(ValueError, match=r"call model.add_batches\(mdata\) first"):
         model.get_latent_representation(query)

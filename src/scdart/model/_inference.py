@@ -47,7 +47,7 @@ class InferenceMixin(BaseModelClass):
         mdata: MuData | AnnData | None = None,
         *,
         modality: str | None = None,
-        indices: Sequence[int] | None = None,
+        indices: Sequence[int] | np.ndarray | None = None,
         batch_size: int | None = None,
     ) -> np.ndarray:
         """Latent coordinates of the cells.
@@ -61,7 +61,7 @@ class InferenceMixin(BaseModelClass):
             Name of one modality. ``None`` means all cells, and cells measured in both modalities get the mean of
             their two positions.
         indices
-            Rows of the modality, or of ``mdata.obs`` without ``modality``.
+            Rows of the modality, or of ``mdata.obs`` without ``modality``: their numbers, or a mask.
         batch_size
             Cells per minibatch; it does not change the result.
 
@@ -87,7 +87,7 @@ class InferenceMixin(BaseModelClass):
         self,
         mdata: MuData | AnnData | None = None,
         *,
-        indices: Sequence[int] | None = None,
+        indices: Sequence[int] | np.ndarray | None = None,
         genes: Sequence[str] | None = None,
         batch_size: int | None = None,
     ) -> pd.DataFrame:
@@ -235,7 +235,7 @@ class InferenceMixin(BaseModelClass):
         self,
         mdata: MuData | AnnData | None,
         modality: str | None,
-        indices: Sequence[int] | None,
+        indices: Sequence[int] | np.ndarray | None,
         batch_size: int | None,
         compute: Callable[[dict[str, torch.Tensor], str], torch.Tensor],
     ) -> np.ndarray:
@@ -336,17 +336,19 @@ class InferenceMixin(BaseModelClass):
             check_up_to_date(mdata, mod)
             stored_counts(adata, self.registry["setup_args"][MODALITIES[role].argument], mod)
 
-    def _rows(self, mdata: MuData, modality: str, indices: Sequence[int] | None) -> np.ndarray:
+    def _rows(self, mdata: MuData, modality: str, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:
         if modality not in mdata.mod:
             raise KeyError(f"modality {modality!r} is not in mdata.mod, which has {sorted(mdata.mod)}.")
         n_cells = mdata[modality].n_obs
         return np.arange(n_cells) if indices is None else _integer_rows(indices, n_cells, f"mdata[{modality!r}]")
 
 
-def _integer_rows(indices: Sequence[int], n_cells: int, where: str) -> np.ndarray:
+def _integer_rows(indices: Sequence[int] | np.ndarray, n_cells: int, where: str) -> np.ndarray:
     rows = np.asarray(indices)
-    if rows.dtype == bool:
+    if rows.dtype == bool and rows.shape == (n_cells,):
         rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise ValueError(f"indices must be numbers of rows of {where}, or a mask of its {n_cells:,} rows.")
     if rows.size and (rows.min() < 0 or rows.max() >= n_cells):
         raise ValueError(f"indices go from {rows.min()} to {rows.max()}, but {where} has {n_cells} rows.")
     return rows.astype(np.int64)

@@ -51,9 +51,9 @@ if TYPE_CHECKING:
 
 
 class SCDART(
+    NewBatchesMixin,
     InferenceMixin,
     LinksMixin,
-    NewBatchesMixin,
     SavingMixin,
     UnsupervisedTrainingMixin,
     ArchesMixin,

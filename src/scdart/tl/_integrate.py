@@ -57,6 +57,7 @@ def integrate(
     mdata: MuData,
     annotation: str | PathLike | pd.DataFrame | None = None,
     *,
+    domain: Literal["auto"] | None = None,
     n_latent: int | None = None,
     t: Sequence[int] | None = None,
     preset: Literal["default", "paper"] = "default",
@@ -89,6 +90,9 @@ def integrate(
         MuData with raw counts of RNA and ATAC; the cells may differ, overlap or be the same.
     annotation
         Gene annotation for the prior, see :func:`scdart.pp.gene_activity`. Not needed if there is a prior.
+    domain
+        ``"auto"`` chooses how far from a gene its peaks may lie by the evidence of the data, see
+        :func:`scdart.pp.gene_activity`; ``None`` takes that function's default. Needs the annotation.
     n_latent
         Dimensions of the latent space; ``None`` leaves it to the preset.
     t
@@ -172,6 +176,8 @@ def integrate(
     """
     check_options(integrate, locals())
     check_training(train_kwargs or {})
+    if domain is not None and annotation is None:
+        raise ValueError(f"domain={domain!r} is about links that are made from an annotation: pass one.")
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
     _check(mdata, mods, layers, annotation is not None, preset, groups_key, ordered, batch_key, copy=copy)
     if checkpoint is not None:
@@ -188,7 +194,7 @@ def integrate(
     with _all_or_nothing(mdata, mods.values()), _seed(seed):
         if annotation is not None:
             with _stage("gene activity"):
-                pp.gene_activity(mdata, annotation, **slots)
+                pp.gene_activity(mdata, annotation, domain=domain, random_state=seed, **slots, **counts)
         if batch_key is not None and not all(
             has_factors_of(mdata, mod, batch_key, layers[role]) for role, mod in mods.items()
         ):
