@@ -117,7 +117,8 @@ def markdown(
     for title, table in tables(summarize(runs), experiment).items():
         table = table.rename_axis(index=None, columns=None)
         parts += [f"## {title}", table.to_markdown(disable_numparse=True)]
-    texts = runs.reindex(columns=KEYS + TEXTS).astype(object).fillna("")
+    texts = runs.reindex(columns=KEYS + TEXTS).astype(object)
+    texts = texts.where(texts.notna(), "")
     versions = sorted({version for version in texts["version"] if version})
     if versions:
         parts.append(f"Versions: {', '.join(versions)}.")

@@ -134,6 +134,22 @@ def test_integrate_with_annotation_other_names_and_layers(tmp_path):
     assert "FOSCTTM" not in result.stdout
 
 
+def test_integrate_reads_two_files(paired_file, tmp_path):
+    """Their cells are different ones, although they have the same names."""
+    mdata = mudata.read_h5mu(paired_file)
+    for mod in mdata.mod:
+        mdata[mod].write(tmp_path / f"{mod}.h5ad")
+    files = ["--rna", tmp_path / "rna.h5ad", "--atac", tmp_path / "atac.h5ad"]
+    result = run("integrate", *files, "--output", tmp_path / "out.h5mu", "--max-epochs", 1)
+    assert result.exit_code == 0, result.output
+    out = mudata.read_h5mu(tmp_path / "out.h5mu")
+    assert out.obsm["X_scdart"].shape[0] == out["rna"].n_obs + out["atac"].n_obs
+    assert "rna.h5ad, atac.h5ad -> " in result.stdout
+    for inputs in ([], files[:2], [paired_file, *files]):
+        wrong = run("integrate", *inputs, "--output", tmp_path / "other.h5mu")
+        check_error(wrong, "Pass either INPUT, with both modalities, or --rna and --atac")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -142,7 +158,7 @@ def test_integrate_with_annotation_other_names_and_layers(tmp_path):
         (["--label-key", "type"], "no column 'type'"),
         (["--groups-key", "root"], "no column 'root'"),
         (["--annotation", "no_such_genes.gtf"], "no_such_genes.gtf"),
-        (["--t=-1"], "t=(-1,)"),
+        (["--t=-1"], "t=[-1]"),
     ],
 )
 def test_bad_options_end_in_one_line(paired_file, tmp_path, options, message):

@@ -209,6 +209,7 @@ def test_a_model_that_cannot_be_saved_is_not_trained(tmp_path, monkeypatch):
 
 
 @limits
+@pytest.mark.kill
 def test_full_disk_on_the_command_line(tmp_path):
     mdata = scdart.datasets.simulate("linear", n_cells=60, n_genes=40, n_peaks=90)
     mdata["rna"].uns["large"] = np.zeros(200_000)  # not counted when the space is looked at

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from ._constants import ATAC, RNA
 from ._mudata import positions
+from ._origins import MADE_FROM, check_origin, difference, origin_of_counts, origin_of_prior
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +70,52 @@ def write_anchors(mdata: MuData, anchors: Anchors, key: str, mods: Mapping[str, 
             obsm[f"{key}_confidence"] = np.asarray(anchors.confidence[role], dtype=np.float32)[:, None]
             described["confidence_key"] = f"{key}_confidence"
     mdata.uns[key] = described
+
+
+def origin_of_anchors(
+    mdata: MuData,
+    mods: Mapping[str, str],
+    layers: Mapping[str, str | None],
+    prior: sp.csr_matrix | None,
+    batch_key: str | None,
+) -> dict[str, Any]:
+    """Describe what anchors would be inferred from now: counts by role, and the prior, if it is known."""
+    adata = {role: mdata.mod[mod] for role, mod in mods.items()}
+    origin = {role: origin_of_counts(adata[role], layers[role], mod, batch_key) for role, mod in mods.items()}
+    if prior is not None:
+        origin["prior"] = origin_of_prior(prior, adata[ATAC].var_names, adata[RNA].var_names)
+    return origin
+
+
+def support_of_anchors(mdata: MuData, key: str) -> float:
+    """How far the evidence supports that anchors are right at all; 1 where they were given, or say nothing of it."""
+    return float(mdata.uns.get(key, {}).get("support", 1.0))
+
+
+def hold_pairs(mdata: MuData, key: str) -> bool:
+    """Whether anchors may know which cells are the same: those that say nothing of where they come from may."""
+    return mdata.uns.get(key, {}).get("n_pairs") != 0
+
+
+def fit(mdata: MuData, key: str, now: Mapping[str, Any]) -> bool:
+    """Whether anchors were inferred from what there is now, as far as they tell."""
+    made_from = mdata.uns.get(key, {}).get(MADE_FROM, {})
+    return all(difference(made_from.get(part), now[part]) is None for part in now)
+
+
+def check_fit(mdata: MuData, key: str, now: Mapping[str, Any]) -> None:
+    """Raise if anchors were inferred from other data; those that were given depend on none.
+
+    Anchors that hold known pairs stay with another prior: making them anew takes the pairs.
+    """
+    described = mdata.uns.get(key, {})
+    if described.get("variant") in (None, "given", "known"):
+        return
+    made_from = described.get(MADE_FROM)
+    pairs = ", pairs=..." if hold_pairs(mdata, key) else ""
+    for part in (RNA, ATAC) if pairs or made_from is None else now:
+        origin = made_from and made_from.get(part)
+        check_origin(origin, now[part], f"mdata.obsp[{key!r}]", f"scdart.pp.anchors(mdata{pairs}, ...)")
 
 
 def confidence_slot(mdata: MuData, key: str) -> str | None:

@@ -7,18 +7,19 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from anndata import AnnData
 
 T = TypeVar("T")
 
-#: Counts that were found sound since a public function was entered; ``None`` outside of :func:`checked_once`.
-_sound: ContextVar[list[Any] | None] = ContextVar("_sound", default=None)
+#: What was found out about counts since a public function was entered; ``None`` outside of :func:`checked_once`.
+_known: ContextVar[list[tuple[Any, str, Any]] | None] = ContextVar("_known", default=None)
 
 
 def check_modalities(mdata: MuData, **mods: str) -> None:
@@ -62,12 +63,6 @@ def check_cell_names(mdata: MuData, mod: str) -> None:
             f"mdata.mod[{mod!r}].obs_names must be unique, and {names[names.duplicated()][0]!r} is there several "
             "times: use obs_names_make_unique(), then mdata.update()."
         )
-
-
-def check_option(argument: str, value: object, options: Collection[object]) -> None:
-    """Raise unless an argument has one of the values that are known."""
-    if value not in options:
-        raise ValueError(f"{argument}={value!r} is not known: use one of {list(options)}.")
 
 
 def check_writable(mdata: MuData, *, copy: bool) -> None:
@@ -117,9 +112,12 @@ def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
     counts = adata.X if layer is None else adata.layers[layer]
     if counts is None:
         raise ValueError(f"{slot} is empty: name the layer that holds the counts.")
-    known = _sound.get()
-    if on_disk(counts) or any(counts is one for one in known or ()):
-        return counts
+    if not on_disk(counts):
+        known_of(counts, "soundness", lambda: _check_values(counts, adata, slot, modality))
+    return counts
+
+
+def _check_values(counts: Any, adata: AnnData, slot: str, modality: str) -> None:
     values = counts.data if sparse.issparse(counts) else np.asarray(counts)
     invalid = ~(np.isfinite(values) & (values >= 0))
     if invalid.any():
@@ -133,19 +131,28 @@ def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
             f"{slot} has {empty.sum():,} cells without counts, such as {adata.obs_names[empty][0]!r}: remove them "
             f"first (`scanpy.pp.filter_cells(mdata[{modality!r}], min_counts=1)`, then `mdata.update()`)."
         )
-    if known is not None:
-        known.append(counts)
-    return counts
 
 
 @contextmanager
 def checked_once() -> Iterator[None]:
     """Let the functions that one public function calls trust the counts that were checked at its door."""
-    token = _sound.set(_sound.get() or [])
+    token = _known.set(_known.get() or [])
     try:
         yield
     finally:
-        _sound.reset(token)
+        _known.reset(token)
+
+
+def known_of(counts: Any, what: str, compute: Callable[[], T]) -> T:
+    """Find something out about counts, unless a public function that is running has done so."""
+    known = _known.get()
+    for one, about, value in known or ():
+        if one is counts and about == what:
+            return value
+    value = compute()
+    if known is not None:
+        known.append((counts, what, value))
+    return value
 
 
 def on_disk(counts: Any) -> bool:
@@ -183,14 +190,14 @@ def checked_prior(rna: AnnData, atac: AnnData, key: str, rna_mod: str, atac_mod:
     if key not in atac.varm:
         swapped = f" mdata.mod[{rna_mod!r}] has one: are the modalities swapped?" if key in rna.varm else ""
         raise KeyError(f"{slot} does not exist: run scdart.pp.gene_activity(mdata, annotation) first.{swapped}")
-    stored = atac.varm[key]
+    stored = by_gene(atac.varm[key], rna.var_names, slot)
     if stored.shape != (atac.n_vars, rna.n_vars):
         hint = " It looks transposed." if stored.shape == (rna.n_vars, atac.n_vars) else ""
         raise ValueError(
             f"{slot} has the shape {stored.shape}, not {(atac.n_vars, rna.n_vars)}, peaks x genes.{hint} "
             "Run scdart.pp.gene_activity(mdata, annotation) again."
         )
-    genes = _prior_genes(atac.uns.get(key, {}))
+    genes = None if isinstance(atac.varm[key], pd.DataFrame) else _prior_genes(atac.uns.get(key, {}))
     if genes is not None and not np.array_equal(genes, rna.var_names.to_numpy(dtype=str)):
         raise ValueError(
             f"{slot} was made for other genes or another order of genes ({np.isin(genes, rna.var_names).sum()} of its "
@@ -208,6 +215,39 @@ def checked_prior(rna: AnnData, atac: AnnData, key: str, rna_mod: str, atac_mod:
             f"{slot} links no peak with any gene. Check that peaks and annotation share the genome build and names."
         )
     return prior
+
+
+def by_gene(stored: Any, genes: pd.Index, slot: str) -> Any:
+    """Get a prior whose columns are the genes: a table is read by its labels, what has none by position.
+
+    Parameters
+    ----------
+    stored
+        What `varm` holds.
+    genes
+        Names of the genes.
+    slot
+        What to call it.
+
+    Raises
+    ------
+    ValueError
+        The table lacks a gene, or has one twice.
+    """
+    if not isinstance(stored, pd.DataFrame):
+        return stored
+    labels = stored.columns.astype(str)
+    missing = genes[~genes.isin(labels)]
+    if len(missing):
+        raise ValueError(
+            f"{slot} is a table without columns for {len(missing):,} of {len(genes):,} genes, such as "
+            f"{missing[0]!r}: its columns are read by their names. Pass it to scdart.pp.set_gene_activity(mdata, "
+            "table), which gives genes that it lacks no links."
+        )
+    if not labels.is_unique:
+        raise ValueError(f"{slot} has several columns for {labels[labels.duplicated()][0]!r}: keep one.")
+    chosen_columns = stored.iloc[:, labels.get_indexer(genes)]
+    return sparse.csr_matrix(chosen_columns.to_numpy(dtype=np.float32))
 
 
 def _prior_genes(described: Any) -> np.ndarray | None:

@@ -175,7 +175,9 @@ def _told(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        # Libraries say it among much else, and some of them only in words.
+        # Libraries say it among much else, some of them only in words, and PyTorch not at all.
         number = re.search(r"errno = (\d+)", str(error))
         reason = os.strerror(int(number[1])) if number else getattr(error, "strerror", None) or str(error)
+        if "inline_container" in reason:
+            reason = "not all of it could be written, as on a full disk"
         raise OSError(f"{target} was not written, and is as it was before: {reason}.") from error

@@ -94,8 +94,16 @@ def demo(
 
 @app.command()
 def integrate(
-    input_path: Annotated[Path, typer.Argument(metavar="INPUT.h5mu", help="MuData with raw counts of RNA and ATAC.")],
     output: Annotated[Path, typer.Option(help="File to write: the input with its latent space, .h5mu.")],
+    input_path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[INPUT]", help="Raw counts of RNA and ATAC: .h5mu, or a multiome of Cell Ranger ARC."),
+    ] = None,
+    rna: Annotated[
+        Path | None,
+        typer.Option(help="In place of INPUT: RNA as .h5ad, .h5 of Cell Ranger, or folder with matrix.mtx."),
+    ] = None,
+    atac: Annotated[Path | None, typer.Option(help="The same of ATAC, whose cells are taken for others.")] = None,
     annotation: Annotated[
         Path | None, typer.Option(help="Genes as GTF or BED, may be gzipped. Not needed if the input has a prior.")
     ] = None,
@@ -113,10 +121,17 @@ def integrate(
     groups_key: Annotated[
         str | None, typer.Option(help="Column of both modalities' obs that labels cells known to correspond.")
     ] = None,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="Those labels follow each other, as time points do.")
+    ] = False,
     batch_key: Annotated[
         str | None, typer.Option(help="Column of obs, of both modalities or of one, with each cell's batch.")
     ] = None,
     save_model: Annotated[Path | None, typer.Option(help="New folder to save the model to, as for a report.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the state of training, from which the same command goes on if it is killed."),
+    ] = None,
     label_key: Annotated[
         str | None, typer.Option(help="Column of both modalities' obs to score the result by; not used in training.")
     ] = None,
@@ -124,8 +139,9 @@ def integrate(
 ) -> None:
     """Integrate a file, and write it with the latent space in obsm["X_scdart"]."""
     with reporting(verbose=verbose) as stages:
-        mdata = _read(input_path)
-        _check_output(output, input_path)
+        inputs = _inputs(input_path, rna, atac)
+        _check_output(output, inputs)
+        mdata = _read_all(inputs, rna_mod, atac_mod)
         check_place(output, f"--output {output}", size_of(mdata))
         if annotation is not None and not annotation.is_file():
             raise FileNotFoundError(f"--annotation {annotation} does not exist.")
@@ -146,15 +162,18 @@ def integrate(
             rna_mod=rna_mod,
             atac_mod=atac_mod,
             groups_key=groups_key,
+            ordered=ordered,
             batch_key=batch_key,
             random_state=seed,
             train_kwargs=progress_bar(),
             save_model=save_model,
+            checkpoint=checkpoint,
         )
         with replacing(output) as part:
             mdata.write(part)
         summary = _describe(mdata, rna_mod, atac_mod, stages) | _evaluate(mdata, rna_mod, atac_mod, label_key)
-    table = Table(show_header=False, title=f"{input_path.name} -> {output}")
+        summary |= {"confidence": f"{mdata.uns['scdart']['confidence']:.2f} (0: no reason to believe it, 1: certain)"}
+    table = Table(show_header=False, title=f"{', '.join(path.name for path in inputs)} -> {output}")
     for row in summary.items():
         table.add_row(*row)
     Console().print(table)
@@ -222,12 +241,27 @@ def _read(path: Path) -> MuData:
     return mdata
 
 
-def _check_output(path: Path, input_path: Path) -> None:
+def _inputs(one: Path | None, rna: Path | None, atac: Path | None) -> list[Path]:
+    """Get the file that has both modalities, or the two that have one each."""
+    if (one is None) == (rna is None and atac is None) or (rna is None) != (atac is None):
+        raise ValueError("Pass either INPUT, with both modalities, or --rna and --atac.")
+    return [path for path in (one, rna, atac) if path is not None]
+
+
+def _read_all(paths: list[Path], rna_mod: str, atac_mod: str) -> MuData:
+    if len(paths) == 1 and not (paths[0].is_dir() or paths[0].suffix == ".h5"):
+        return _read(paths[0])
+    from scdart import pp
+
+    return pp.from_files(*paths, rna_mod=rna_mod, atac_mod=atac_mod)
+
+
+def _check_output(path: Path, inputs: list[Path]) -> None:
     if path.suffix != ".h5mu":
         raise ValueError(f"--output {path} must end with .h5mu.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"--output {path}: the folder {path.parent} does not exist.")
-    if path.exists() and path.samefile(input_path):
+    if path.exists() and any(each.exists() and path.samefile(each) for each in inputs):
         raise ValueError(f"--output {path} is the input: choose another name.")
 
 

@@ -8,7 +8,7 @@ import pytest
 import scvi
 from scipy import sparse
 
-from scdart import pp, tl
+from scdart import _origins, pp, tl
 from scdart.model import SCDART, _initialization
 
 
@@ -87,6 +87,7 @@ def test_reads_no_more_rows_than_a_chunk_at_a_time(path, monkeypatch):
     monkeypatch.setattr(on_disk, "__getitem__", spied)
     monkeypatch.setattr(on_disk, "to_memory", lambda self: pytest.fail("read as a whole"))
     monkeypatch.setattr(_initialization, "_CHUNK", 20)
+    monkeypatch.setattr(_origins, "_SAMPLE", 20)
     train(mdata).get_latent_representation(batch_size=10)
     assert max(n_rows) == 20
 

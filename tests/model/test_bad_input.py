@@ -127,7 +127,7 @@ def test_unknown_preset_spread_and_schedule(make_mdata):
     SCDART.setup_mudata(mdata)
     with pytest.raises(ValueError, match="preset='papers'"):
         SCDART(mdata, preset="papers")
-    with pytest.raises(ValueError, match="distance_spread=0.0 must be positive"):
+    with pytest.raises(ValueError, match="distance_spread=0.0 must be a number of more than 0"):
         SCDART(mdata, distance_spread=0.0)
     with pytest.raises(ValueError, match="lr_schedule"):
         SCDART(mdata, n_latent=2).train(max_epochs=1, plan_kwargs={"lr_schedule": "linear"}, accelerator="cpu")

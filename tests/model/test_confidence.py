@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score
 
+import scdart
 from scdart.model import SCDART
 from scdart.model._confidence import round_trip_confidence
 
@@ -53,3 +54,24 @@ def test_by_modality_and_for_all_cells(make_mdata):
         model.get_alignment_confidence(modality="protein")
     with pytest.raises(ValueError, match="has 60 cells, not more than n_neighbors=60"):
         model.get_alignment_confidence(n_neighbors=60)
+
+
+def test_confidence_follows_the_support_of_the_anchors_but_where_labels_are_known(make_mdata, tmp_path):
+    mdata = make_mdata()
+    for mod, lacking in (("rna", "s0"), ("atac", "none")):
+        state = mdata[mod].obs["state"].astype(object)
+        mdata[mod].obs["gate"] = state.where(state != lacking)
+    scdart.pp.anchors(mdata, groups_key="gate")
+    mdata.uns["anchors"]["support"] = 0.25
+    SCDART.setup_mudata(mdata, groups_key="gate")
+    model = SCDART(mdata, n_latent=4, activity_hidden=(8,), projection_hidden=(8,))
+    model.train(max_epochs=1, enable_progress_bar=False)
+    supported = {mod: model.get_alignment_confidence(modality=mod, n_neighbors=10) for mod in ("rna", "atac")}
+    model.support_ = 1.0
+    for mod, confidence in supported.items():
+        known = mdata[mod].obs["gate"].isin(set(mdata["rna"].obs["gate"].dropna()))
+        expected = model.get_alignment_confidence(modality=mod, n_neighbors=10) * np.where(known, 1, 0.25)
+        pd.testing.assert_series_equal(confidence, expected)
+    model.support_ = 0.25
+    model.save(tmp_path / "model")
+    assert SCDART.load(tmp_path / "model", mdata).support_ == 0.25

@@ -54,6 +54,39 @@ def test_genes_in_another_order_after_preparation(trained):
     )
 
 
+@pytest.mark.parametrize("mod", ["rna", "atac"])
+@pytest.mark.parametrize("wrap", [lambda mod, adata: adata, lambda mod, adata: md.MuData({mod: adata})])
+def test_one_modality_can_be_prepared(trained, mod, wrap):
+    model, mdata = trained
+    order = np.random.default_rng(0).permutation(mdata[mod].n_vars)
+    query = wrap(mod, mdata[mod][:, order].copy())
+    expected = model.get_latent_representation(modality=mod)
+    prepared = SCDART.prepare_query_mudata(query, model, inplace=False)
+    assert not query.var_names.equals(mdata[mod].var_names)
+    SCDART.prepare_query_mudata(query, model)
+    for each in (prepared, query):
+        assert each.var_names.equals(mdata[mod].var_names)
+        np.testing.assert_allclose(model.get_latent_representation(each), expected, atol=1e-5)
+
+
+def test_missing_features_of_one_modality_become_zeros(trained):
+    model, mdata = trained
+    query = mdata["atac"][:, 3:].copy()
+    SCDART.prepare_query_mudata(query, model)
+    assert query.X[:, :3].sum() == 0
+    assert query.obs.equals(mdata["atac"].obs)
+    with pytest.raises(ValueError, match=r"none of the modalities of the model, \['rna', 'atac'\], but \['gex'\]"):
+        SCDART.prepare_query_mudata(md.MuData({"gex": mdata["rna"].copy()}), model)
+    with pytest.raises(TypeError, match="mdata is None"):
+        SCDART.prepare_query_mudata(None, model)
+    with pytest.warns(UserWarning, match="67% of the features that the model knows of 'atac'"):
+        SCDART.prepare_query_mudata(mdata["atac"][:, 10:].copy(), model)
+    other = mdata["atac"].copy()
+    other.var_names = [f"other{i}" for i in range(other.n_vars)]
+    with pytest.raises(ValueError, match="none of the 30 features that the model knows of 'atac', as 'peak0'"):
+        SCDART.prepare_query_mudata(md.MuData({"atac": other}), model)
+
+
 def test_fewer_genes_are_refused(trained):
     model, mdata = trained
     query = md.MuData({"rna": mdata["rna"][:, :10].copy(), "atac": mdata["atac"].copy()})

@@ -48,7 +48,8 @@ def test_history_holds_every_loss_term(make_mdata):
     mdata = make_mdata()
     for mod in ("rna", "atac"):
         mdata[mod].obs["group"] = mdata[mod].obs["state"].where(mdata[mod].obs["state"] == "s0")
-    model = train(mdata, setup={"groups_key": "group"}, train_size=0.8, check_val_every_n_epoch=1)
+    setup, options = {"groups_key": "group"}, {"group_weight": 1.0}
+    model = train(mdata, setup=setup, options=options, train_size=0.8, check_val_every_n_epoch=1)
     terms = {"mmd", "prior", "diffusion_rna", "diffusion_atac", "pair", "expression", "group"}
     wanted = {f"{term}_{mode}" for term in terms for mode in ("train", "validation")} | {"train_loss"}
     assert wanted <= set(model.history)

@@ -216,6 +216,14 @@ def test_prior_without_signal_warns(mdata):
     with pytest.warns(UserWarning, match="carries no signal"):
         scdart.pp.anchors(mdata)
     assert mdata.uns["anchors"]["z"] < 3
+    assert mdata.uns["anchors"]["support"] < 0.4
+
+
+def test_support_rises_with_the_evidence(mdata):
+    scdart.pp.anchors(mdata)
+    described = mdata.uns["anchors"]
+    assert described["support"] == pytest.approx(1 / (1 + np.exp(-(described["z"] - 3.2) / 0.6)))
+    assert described["support"] > 0.9
 
 
 def remove_prior(mdata):
@@ -328,3 +336,64 @@ def test_a_branch_that_one_modality_lacks_disturbs_no_other(mod):
     weights = mdata.obsp["anchors"]
     rows = np.flatnonzero(mdata.obsmap[other].ravel() > 0)[is_lone]
     assert (weights[rows].sum() + weights[:, rows].sum()) / weights.sum() < 0.25
+
+
+def with_gates(mdata):
+    """Thirds of the process; the last is told of RNA alone, and one cell in ten is not told."""
+    for mod in ("rna", "atac"):
+        obs = mdata[mod].obs
+        gate = pd.cut(obs["pseudotime"], [-1, 0.33, 0.66, 2], labels=["early", "middle", "late"]).astype(object)
+        gate[(np.arange(len(gate)) % 10 == 0)] = None
+        obs["gate"] = gate
+    mdata["atac"].obs["gate"] = mdata["atac"].obs["gate"].replace("late", None)
+    return mdata
+
+
+def test_partners_have_a_label_that_goes_with_the_cells_own(mdata):
+    scdart.pp.anchors(with_gates(mdata), groups_key="gate")
+    rows = {mod: mdata.obsmap[mod].ravel() > 0 for mod in ("rna", "atac")}
+    weights = mdata.obsp["anchors"][rows["rna"]][:, rows["atac"]].tocoo()
+    rna, atac = (mdata[mod].obs["gate"].to_numpy(dtype=object) for mod in ("rna", "atac"))
+    of_rna, of_atac = rna[weights.row], atac[weights.col]
+    assert np.all((of_rna == of_atac) | pd.isna(of_rna) | pd.isna(of_atac))
+    assert (of_rna != "late").all(), "a cell whose label the other modality lacks has partners"
+    confidence = mdata["rna"].obsm["anchors_confidence"].ravel()
+    assert (confidence[rna == "late"] == 0).all()
+    assert np.median(confidence[rna == "early"]) > 0.5
+    assert mdata.uns["anchors"]["params"]["groups_key"] == "gate"
+
+
+def test_gates_help_where_the_prior_is_weak(mdata):
+    """Most links lead to another gene: gates bring cells of either modality together."""
+    rng = np.random.default_rng(0)
+    prior = mdata["atac"].varm["gene_activity"].tocsc()
+    shuffled = rng.permutation(prior.shape[1])[: int(0.8 * prior.shape[1])]
+    order = np.arange(prior.shape[1])
+    order[np.sort(shuffled)] = shuffled
+    mdata["atac"].varm["gene_activity"] = prior[:, order].tocsr()
+    for mod in ("rna", "atac"):
+        obs = mdata[mod].obs
+        obs["gate"] = pd.cut(obs["pseudotime"], [-1, 0.25, 0.5, 0.75, 2], labels=list("abcd")).astype(str)
+    order = {}
+    for key in (None, "gate"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            scdart.pp.anchors(mdata, groups_key=key, random_state=0)
+        weights = mdata.obsp["anchors"]
+        rows = {mod: mdata.obsmap[mod].ravel() > 0 for mod in ("rna", "atac")}
+        weights = weights[rows["rna"]][:, rows["atac"]]
+        told = weights.T @ mdata["rna"].obs["pseudotime"].to_numpy() / np.maximum(weights.sum(axis=0).A1, 1e-9)
+        order[key] = np.corrcoef(told, mdata["atac"].obs["pseudotime"])[0, 1]
+    assert order["gate"] > 0.9 > order[None]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"groups_key": "gate", "inferred": False, "pairs": "obs_names"}, "leave one of them out"),
+        ({"ordered": True}, "ordered=True is about the labels of groups_key"),
+    ],
+)
+def test_groups_that_nothing_would_use(mdata, options, said):
+    with pytest.raises(ValueError, match=said):
+        scdart.pp.anchors(mdata, **options)

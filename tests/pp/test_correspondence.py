@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.metrics import roc_auc_score
 
+from scdart._groups import Groups
 from scdart.metrics import foscttm
 from scdart.pp import _correspondence
 from scdart.pp._anchor_settings import AnchorSettings
@@ -20,6 +22,7 @@ from scdart.pp._correspondence import (
     similarity,
 )
 from scdart.pp._features import log_normalize, tfidf
+from scdart.pp._group_directions import group_directions, with_groups
 from scdart.pp._variants import VARIANTS, coordinate_variants
 
 SETTINGS = AnchorSettings(n_components=5, n_neighbors=20)
@@ -168,14 +171,64 @@ def test_partners_are_landmarks_or_known(evidence):
     landmarks = draw_landmarks(evidence, SETTINGS, np.random.default_rng(0))._replace(**rows)
     known = sp.csr_matrix(([1.0], ([3], [140])), shape=(150, 150))
     settings = replace(SETTINGS, n_neighbors=10)
-    atac_of_rna, rna_of_atac = partners(coordinates, landmarks, settings, known)
+    atac_of_rna, rna_of_atac = partners(coordinates, landmarks, settings, replace(evidence, known=known))
     assert atac_of_rna[3].indices.tolist() == [140]
     assert rna_of_atac[140].indices.tolist() == [3]
     others = np.arange(150) != 3
     assert np.isin(atac_of_rna[others].indices, landmarks.atac).all()
-    assert (atac_of_rna[others] != partners(coordinates, landmarks, settings)[0][others]).nnz == 0
+    assert (atac_of_rna[others] != partners(coordinates, landmarks, settings, evidence)[0][others]).nnz == 0
     for weights in (atac_of_rna, rna_of_atac):
         np.testing.assert_allclose(weights.sum(axis=1), 1)
-    some_rna, some_atac = partners(coordinates, landmarks, settings, known, queries=landmarks)
+    some_rna, some_atac = partners(coordinates, landmarks, settings, replace(evidence, known=known), queries=landmarks)
     assert (some_rna != atac_of_rna[landmarks.rna]).nnz == 0
     assert (some_atac != rna_of_atac[landmarks.atac]).nnz == 0
+
+
+def test_few_rna_cells_among_many_of_the_other_modality(evidence):
+    """A prior without signal and 12 RNA cells: hardly a cell receives any mass, and nothing is left to select from."""
+    rng = np.random.default_rng(0)
+    shuffled = evidence.prior[rng.permutation(evidence.prior.shape[0])]
+    part = replace(evidence, expression=evidence.expression[:12], prior=shuffled)
+    settings = replace(SETTINGS, n_neighbors=2)
+    for variant in coordinate_variants(part, draw_landmarks(part, settings, rng), settings, rng):
+        assert all(np.isfinite(found).all() for found in variant.coordinates)
+        assert min(len(variant.landmarks.rna), len(variant.landmarks.atac)) > 2
+
+
+def test_cells_whose_labels_never_go_together_have_nothing_to_learn_from(evidence):
+    half = np.arange(150) < 75
+    groups = Groups(("a", "b"), np.where(half, 0, 1), np.where(half, 0, 1), np.zeros((2, 2), dtype=bool), False)
+    landmarks = draw_landmarks(evidence, SETTINGS, np.random.default_rng(0))
+    canonical = canonical_coordinates(evidence, landmarks)
+    refined = refined_coordinates(
+        replace(evidence, groups=groups), canonical, landmarks, SETTINGS, np.random.default_rng(0)
+    )
+    np.testing.assert_array_equal(refined.rna, canonical.unit().rna)
+
+
+def test_groups_are_told_apart_by_what_both_modalities_know_of_them(evidence):
+    """Quarters of the line, known of nine in ten cells: a direction for each, the same in both modalities."""
+    quarter = np.repeat(np.arange(4), [38, 37, 38, 37])
+    known = np.where(np.arange(150) % 10 == 0, -1, quarter)
+    for ordered, n_questions in ((False, 4), (True, 3)):
+        groups = Groups(tuple("abcd"), known, known, np.eye(4, dtype=bool), ordered)
+        told = replace(evidence, groups=groups)
+        landmarks = draw_landmarks(told, SETTINGS, np.random.default_rng(0))
+        found = group_directions(told, landmarks, np.random.default_rng(0))
+        assert found.rna.shape == found.atac.shape == (150, n_questions)
+        for one in found:
+            for question in range(n_questions):
+                answer = quarter > question if ordered else quarter == question
+                assert roc_auc_score(answer, one[:, question]) > 0.6
+        beside = with_groups(canonical_coordinates(evidence), found, 2.0)
+        for own in beside:
+            np.testing.assert_allclose(own[:, 5:].var(axis=0).sum(), 4 * own[:, :5].var(axis=0).sum())
+
+
+def test_one_group_stands_out_from_all_other_cells(evidence):
+    root = np.where(np.arange(150) < 30, 0, -1)
+    told = replace(evidence, groups=Groups(("root",), root, root, np.eye(1, dtype=bool), False))
+    landmarks = draw_landmarks(told, SETTINGS, np.random.default_rng(0))
+    for found in group_directions(told, landmarks, np.random.default_rng(0)):
+        assert found.shape == (150, 1)
+        assert roc_auc_score(root == 0, found.ravel()) > 0.6

@@ -272,9 +272,9 @@ def test_few_cells_need_fewer_neighbours():
         ({"t": ()}, r"t=\(\) must be"),
         ({"t": (-1, 5)}, r"t=\(-1, 5\) must be"),
         ({"t": 2.5}, "t=2.5 must be"),
-        ({"n_neighbors": 0}, "n_neighbors=0 must be at least 1"),
-        ({"n_components": 0}, "n_components=0 must be at least 1"),
-        ({"n_pcs": 1}, "n_pcs=1 must be at least 2"),
+        ({"n_neighbors": 0}, "n_neighbors=0 must be a whole number of at least 1"),
+        ({"n_components": 0}, "n_components=0 must be a whole number of at least 1"),
+        ({"n_pcs": 1}, "n_pcs=1 must be a whole number of at least 2"),
         ({"atac_mod": "rna"}, "are both 'rna'"),
     ],
 )

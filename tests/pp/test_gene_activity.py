@@ -434,11 +434,13 @@ def assert_untouched(mdata: md.MuData) -> None:
         ({"atac_mod": "ATAC"}, KeyError, r"atac_mod='ATAC' .* \['rna', 'atac'\]"),
         ({"rna_mod": "gex"}, KeyError, r"rna_mod='gex' .* \['rna', 'atac'\]"),
         ({"rna_mod": "atac", "atac_mod": "rna"}, ValueError, r"'Sox2', 'Pax6', 'Gata1'.* swapped"),
-        ({"upstream": -1}, ValueError, "upstream=-1 is negative"),
-        ({"downstream": -5}, ValueError, "downstream=-5 is negative"),
+        ({"upstream": -1}, ValueError, "upstream=-1 must be"),
+        ({"downstream": -5}, ValueError, "downstream=-5 must be"),
         ({"decay": 0}, ValueError, "decay=0 "),
         ({"decay": float("nan")}, ValueError, "decay=nan "),
-        ({"annotation": "genes.gff3"}, ValueError, "'.gff3': expected .bed"),
+        ({"annotation": "genes.xlsx"}, ValueError, r"'.xlsx': expected one of \['.bed'"),
+        ({"aliases": ["Sox2"]}, TypeError, "aliases is a list: pass a mapping"),
+        ({"aliases": {}}, ValueError, "aliases holds no names"),
         ({"annotation": "no_such_file.bed"}, FileNotFoundError, "no_such_file.bed"),
         ({"annotation": annotation_table().drop(columns="start")}, KeyError, r"no column for \['start'\]"),
         ({"annotation": annotation_table().drop(columns="gene_name")}, KeyError, "gene_name_key='gene_name'"),
@@ -460,7 +462,7 @@ def test_bad_input(mdata, options, error, message):
         ("three_columns.bed", bed_lines("chrom start end"), ValueError, "has 3 tab-separated columns"),
         ("names_first.bed", bed_lines("gene_name chrom start end"), ValueError, "3 of 3 are not"),
         ("no_names.gtf", [line.split("gene_id")[0] + "note" for line in gtf_lines()], KeyError, "'gene_name'.*'note'"),
-        ("repeats.gtf", gtf_lines("repeat"), ValueError, "no rows of the features"),
+        ("repeats.gtf", gtf_lines("repeat"), ValueError, r"no rows of the features .* are \['repeat'\]"),
     ],
 )
 def test_bad_files(mdata, tmp_path, name, lines, error, message):
@@ -592,3 +594,63 @@ def test_bad_matrix(mdata, matrix, options, error, message):
     with pytest.raises(error, match=message):
         scdart.pp.set_gene_activity(mdata, matrix, **options)
     assert_untouched(mdata)
+
+
+@pytest.fixture(scope="module")
+def far_regulated():
+    """Every gene has an open peak in its body, which says nothing, and one 30 kb away, which goes with it."""
+    rng = np.random.default_rng(0)
+    n_cells, n_genes = 120, 40
+    time = np.linspace(-1, 1, n_cells)[:, None]
+    trend = np.sin(3 * time * rng.normal(size=n_genes) + rng.uniform(0, 6, size=n_genes))
+    start = 1_000_000 * np.arange(1, n_genes + 1)
+    genes = pd.DataFrame(
+        {
+            "chrom": "chr1",
+            "start": start,
+            "end": start + 5000,
+            "strand": "+",
+            "gene_name": [f"g{i}" for i in range(n_genes)],
+        }
+    )
+    names = [f"chr1:{at}-{at + 500}" for at in np.concatenate([start + 1000, start + 35_000])]
+    peaks = np.hstack([rng.poisson(0.5, size=(n_cells, n_genes)), rng.poisson(0.5 * np.exp(trend))])
+    parts = {
+        "rna": ad.AnnData(
+            sp.csr_matrix(rng.poisson(2 * np.exp(trend)).astype(np.float32)), var=pd.DataFrame(index=genes["gene_name"])
+        ),
+        "atac": ad.AnnData(sp.csr_matrix(peaks.astype(np.float32)), var=pd.DataFrame(index=names)),
+    }
+    for mod, adata in parts.items():
+        adata.obs_names = [f"{mod}{i}" for i in range(n_cells)]
+        adata.var.index.name = None
+    return md.MuData(parts), genes
+
+
+def test_the_domain_is_chosen_by_what_held_out_genes_say(far_regulated, caplog):
+    mdata, genes = far_regulated[0].copy(), far_regulated[1]
+    with caplog.at_level("INFO", logger="scdart"):
+        scdart.pp.gene_activity(mdata, genes, domain="auto", random_state=0)
+    described = mdata["atac"].uns["gene_activity"]
+    assert described["params"] == {"upstream": 50_000, "downstream": 50_000, "include_gene_body": True}
+    assert list(described["agreement"]["upstream"]) == [2000, 10_000, 50_000, 2000]
+    assert described["agreement"]["z"].idxmax() == 2
+    assert "Taking upstream=50000" in caplog.text
+    one = scdart.pp.gene_activity(mdata, genes, upstream=50_000, downstream=50_000, copy=True)
+    assert (one["atac"].varm["gene_activity"] != mdata["atac"].varm["gene_activity"]).nnz == 0
+    listed = scdart.pp.gene_activity(mdata, genes, domain=[{}, {"decay": 20_000}], random_state=0, copy=True)
+    assert listed["atac"].uns["gene_activity"]["params"]["decay"] == 20_000
+
+
+@pytest.mark.parametrize(
+    ("domain", "said"),
+    [
+        ("best", "domain='best' is not known: pass 'auto'"),
+        ([], r"domain=\[\] is no list of domains"),
+        ([{"upstream": 1, "width": 2}], r"domain has \['width'\], which are no options"),
+        ([{"upstream": -1}], "upstream=-1 is negative"),
+    ],
+)
+def test_domains_that_are_none(far_regulated, domain, said):
+    with pytest.raises(ValueError, match=said):
+        scdart.pp.gene_activity(far_regulated[0].copy(), far_regulated[1], domain=domain)

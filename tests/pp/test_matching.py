@@ -8,7 +8,13 @@ from scipy.spatial.distance import cdist
 
 from scdart.pp import _matching
 from scdart.pp._anchor_settings import AnchorSettings
-from scdart.pp._matching import counterpart_confidence, is_reciprocated, soft_neighbors
+from scdart.pp._matching import (
+    Related,
+    counterpart_confidence,
+    is_reciprocated,
+    related_neighbors,
+    soft_neighbors,
+)
 
 
 def neighbors(n):
@@ -102,3 +108,31 @@ def test_round_trips_tell_scarce_from_missing_counterparts(monkeypatch):
     assert np.median(received[220:280]) < 0.5
     monkeypatch.setattr(_matching, "_WORKING_MEMORY", 0.05)
     np.testing.assert_array_equal(is_reciprocated(forth, back, own, neighbors(10)), found)
+
+
+def test_mass_that_few_cells_receive_is_still_told_apart():
+    """Among 400 cells, 10 receive all: fewer than the share that is cut for being hubs."""
+    rng = np.random.default_rng(0)
+    own = rng.normal(size=(400, 2))
+    own[:10] += 10
+    received = np.zeros(400)
+    received[:10] = 5.0
+    confidence = counterpart_confidence(received, own, own, neighbors(5))
+    assert confidence[:10].min() > 0.9
+    assert confidence[10:].max() < 0.1
+    np.testing.assert_array_equal(counterpart_confidence(np.zeros(400), own, own, neighbors(5)), 0)
+
+
+def test_neighbours_have_a_label_that_goes_with_the_cells_own(clouds):
+    query, reference = clouds
+    related = np.array([[True, False], [False, False]])
+    labels = Related(np.repeat([0, 1, -1], [20, 10, 10]), np.repeat([0, -1], 30), related)
+    candidates = np.arange(0, 60, 2)
+    weights = related_neighbors(query, reference, neighbors(5), candidates, labels)
+    np.testing.assert_allclose(
+        weights[:20].toarray(), soft_neighbors(query[:20], reference, neighbors(5), candidates[:15]).toarray()
+    )
+    assert weights[20:30].nnz == 0
+    np.testing.assert_allclose(
+        weights[30:].toarray(), soft_neighbors(query[30:], reference, neighbors(5), candidates).toarray()
+    )

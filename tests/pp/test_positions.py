@@ -99,3 +99,21 @@ def test_coincident_cells_and_parts_without_a_path_have_finite_positions(n_same)
     assert np.isfinite(z_rna).all()
     assert np.isfinite(z_atac).all()
     np.testing.assert_allclose(z_rna[1:n_same], np.tile(z_rna[0], (n_same - 1, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("trust", [0.0, 1e-90])
+def test_where_no_pair_can_be_trusted_all_cells_lie_in_the_same_place(trust):
+    """1e-90 to the fourth power is nothing."""
+    rna, *_ = tree(0, 30)
+    nobody = choice(np.arange(300) % 200, 200, np.full(300, trust))
+    found = relative_positions(
+        knn_graph(rna, 15),
+        knn_graph(rna[:200], 15),
+        nobody,
+        choice(np.arange(200), 300, np.zeros(200)),
+        SETTINGS,
+        np.random.default_rng(0),
+    )
+    assert [len(part) for part in found] == [300, 200]
+    for part in found:
+        np.testing.assert_array_equal(part, 0)

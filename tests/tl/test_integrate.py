@@ -69,17 +69,23 @@ def test_writes_the_documented_slots_and_nothing_else(mdata):
     assert mdata.uns["scdart"]["preset"] == "default"
     assert mdata.uns["scdart"]["n_latent"] == 3
     assert mdata.uns["scdart"]["anchors"] == "inferred"
+    confidence = mdata.obsm["X_scdart_confidence"]
+    assert mdata.uns["scdart"]["confidence"] == pytest.approx(confidence.mean())
+    rows = mdata.obs_names.get_indexer(mdata["atac"].obs_names)
+    np.testing.assert_array_equal(mdata["atac"].obsm["X_scdart_confidence"], confidence[rows])
     np.testing.assert_array_equal(mdata.uns["scdart"]["t"], PRESETS["default"].t)
     assert changed(before, contents(mdata)) == {
         ".uns.scdart",
         ".uns.anchors",
         ".obsm.X_scdart",
+        ".obsm.X_scdart_confidence",
         ".obsp.anchors",
         *(
             f"{mod}.{slot}"
             for mod in ("rna", "atac")
             for slot in (
                 "obsm.X_scdart",
+                "obsm.X_scdart_confidence",
                 "obsm.X_diffusion_coordinates",
                 "obsm.X_anchors",
                 "obsm.anchors_confidence",
@@ -195,6 +201,8 @@ def test_annotation_makes_the_prior_and_anchors_of_it():
 
     inferred = genomic.obsp["anchors"]
     integrate(genomic, annotation, **QUICK)
+    assert genomic.obsp["anchors"] is inferred
+    integrate(genomic, annotation.iloc[:50], **QUICK)
     assert genomic.obsp["anchors"] is not inferred
     genomic.uns["anchors"] = {**genomic.uns["anchors"], "n_pairs": 5}
     known = genomic.obsp["anchors"]

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import scanpy as sc
 
-from scdart.tl import backbone, joint_anndata, pseudotime, smooth
+from scdart.model import SCDART
+from scdart.tl import backbone, joint_anndata, pseudotime, smooth, transfer_labels
 
 
 @pytest.mark.parametrize("n_shared", [0, 20])
@@ -53,6 +54,47 @@ def test_results_are_carried_along(make_tree, tmp_path):
     assert ad.read_h5ad(tmp_path / "joint.h5ad").obs["modality"].tolist() == joint.obs["modality"].tolist()
 
 
+def test_genes_have_measured_and_predicted_expression(make_mdata):
+    mdata = make_mdata()
+    SCDART.setup_mudata(mdata)
+    model = SCDART(mdata, n_latent=4, activity_hidden=(16,), projection_hidden=(16,))
+    model.train(max_epochs=1, enable_progress_bar=False)
+    mdata.obsm["X_scdart"] = model.get_latent_representation()
+    mdata["rna"].var["symbol"] = mdata["rna"].var_names.str.upper()
+    predicted = model.get_gene_activity()
+    for joint in (joint_anndata(mdata, model), joint_anndata(mdata, predicted[mdata["rna"].var_names])):
+        assert joint.shape == (110, 20)
+        assert joint.var["symbol"].to_list() == [f"GENE{i}" for i in range(20)]
+        np.testing.assert_allclose(joint[60:].X.toarray(), predicted, atol=1e-5)
+        counts = mdata["rna"].X.toarray()
+        size = counts.sum(axis=1, keepdims=True) / np.median(counts.sum(axis=1))
+        np.testing.assert_allclose(joint[:60].X.toarray(), np.log1p(counts / size), atol=1e-5)
+    few = joint_anndata(mdata, predicted, genes=["gene7", "gene2"])
+    assert few.var_names.to_list() == ["gene7", "gene2"]
+    few.obsm["X_umap"] = few.obsm["X_scdart"][:, :2]
+    assert [panel.get_title() for panel in sc.pl.umap(few, color=["gene7", "modality"], show=False)] == [
+        "gene7",
+        "modality",
+    ]
+    with pytest.raises(KeyError, match=r"\['none'\] are not in mdata\['rna'\]"):
+        joint_anndata(mdata, model, genes=["none"])
+    with pytest.raises(ValueError, match="genes were named, and predicted is None"):
+        joint_anndata(mdata, genes=["gene2"])
+
+
+def test_places_of_all_cells_are_enough_where_none_is_of_two_modalities(make_tree):
+    mdata = make_tree(60, 50)
+    expected = joint_anndata(mdata).obsm["X_scdart"]
+    shared = make_tree(60, 50, 10)
+    for each in (mdata, shared):
+        for mod in each.mod:
+            del each[mod].obsm["X_scdart"]
+    np.testing.assert_allclose(joint_anndata(mdata).obsm["X_scdart"], expected)
+    transfer_labels(mdata, "arm")
+    with pytest.raises(KeyError, match=r"mdata\['rna'\].obsm\['X_scdart'\] does not exist"):
+        joint_anndata(shared)
+
+
 def test_goes_to_scanpy(make_tree):
     joint = joint_anndata(make_tree(60, 50, 20))
     sc.pp.neighbors(joint, use_rep="X_scdart", n_neighbors=10)
@@ -61,6 +103,7 @@ def test_goes_to_scanpy(make_tree):
 
 
 def without_latent(mdata):
+    del mdata.obsm["X_scdart"]
     del mdata["atac"].obsm["X_scdart"]
 
 

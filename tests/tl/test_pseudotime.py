@@ -257,7 +257,7 @@ def with_isolated_root(mdata):
         (with_text, {"root_score": "stage"}, ValueError, "numeric"),
         (with_constant, {"root_score": "stage"}, ValueError, "same in all cells"),
         (None, {"root": "cell0", "root_extreme": "low"}, ValueError, "root_extreme='low'"),
-        (None, {"root": "cell0", "n_neighbors": 1}, ValueError, "n_neighbors=1 must be at least 2"),
+        (None, {"root": "cell0", "n_neighbors": 1}, ValueError, "n_neighbors=1 must be a whole number of at least 2"),
         (None, {"root": "cell0", "n_comps": 1}, ValueError, "n_comps=1"),
         (with_isolated_root, {"root": "cell0", "n_neighbors": 3}, ValueError, "only 3 of 110 cells"),
     ],
@@ -273,7 +273,7 @@ def test_bad_input_leaves_the_object_as_it_was(make_tree, spoil, options, error,
 
 
 def test_separate_needs_the_coordinates_of_the_modalities(make_tree):
-    mdata = make_tree(60, 50)
+    mdata = make_tree(60, 50, 10)
     del mdata["atac"].obsm["X_scdart"]
     with pytest.raises(KeyError, match=r"mdata\['atac'\].obsm.*modality='atac'"):
         pseudotime(mdata, root="cell0", separate=True)

@@ -9,6 +9,7 @@ import pytest
 from scipy import sparse
 from scipy.spatial.distance import cdist
 
+from scdart.datasets import simulate
 from scdart.tl import _neighbors as neighbors
 from scdart.tl import impute, smooth, transfer_labels
 
@@ -176,6 +177,7 @@ def test_writes_the_documented_slots_and_nothing_else(make_tree, tmp_path, funct
 
 
 def without_latent(mdata):
+    del mdata.obsm["X_scdart"]
     del mdata["atac"].obsm["X_scdart"]
 
 
@@ -231,3 +233,28 @@ def test_bad_input_leaves_the_object_as_it_was(make_tree, function, spoil, optio
     with pytest.raises(error, match=match):
         function(mdata, **options)
     assert slots(mdata) == before
+
+
+def test_cells_whose_place_cannot_be_believed_get_nothing(caplog):
+    mdata = simulate("bifurcating", n_cells=100, n_genes=30, n_peaks=60)
+    for mod in mdata.mod:
+        mdata[mod].obsm["X_scdart"] = mdata[mod].obs[["pseudotime"]].to_numpy()
+    believed = np.arange(100) >= 25
+    mdata["atac"].obsm["X_scdart_confidence"] = np.where(believed, 0.8, 0.02)[:, None]
+    with caplog.at_level("INFO", logger="scdart"):
+        transfer_labels(mdata, "branch", threshold=0)
+    np.testing.assert_array_equal(mdata["atac"].obs["branch_from_rna"].notna(), believed)
+    assert "25% of the cells of 'atac' get no label" in caplog.text
+    transfer_labels(mdata, "branch", threshold=0, min_confidence=0, key_added="all")
+    assert mdata["atac"].obs["all"].notna().all()
+
+    impute(mdata)
+    everybody = impute(mdata, min_confidence=0, copy=True)["atac"].obsm["imputed_rna"]
+    imputed = mdata["atac"].obsm["imputed_rna"]
+    assert imputed.format == "csr"
+    assert np.isnan(imputed[~believed].toarray()).all()
+    np.testing.assert_array_equal(imputed[believed].toarray(), everybody[believed].toarray())
+
+    mdata["atac"].obsm["X_scdart_confidence"] = np.full((100, 1), 0.02)
+    with pytest.warns(UserWarning, match="100% of the cells of 'atac' get no label"):
+        transfer_labels(mdata, "branch")

@@ -20,13 +20,15 @@ from ._registered import registered_batch_factors as registered_batch_factors
 from ._registered import registered_batches as registered_batches
 from ._registered import registered_columns as registered_columns
 from ._registered import registered_confidence as registered_confidence
+from ._registered import registered_groups as registered_groups
 from ._registered import registered_modalities as registered_modalities
 from ._registered import registered_n_cells as registered_n_cells
 from ._registered import registered_names as registered_names
+from ._registered import registered_prior as registered_prior
 from ._sampler import PairSampler
 from ._sampler import steps_per_epoch as steps_per_epoch
 from ._splitter import UnpairedDataSplitter
-from ._validation import check_groups as check_groups
+from ._validation import check_anchors as check_anchors
 from ._validation import check_setup as check_setup
 from ._validation import checked_confidence as checked_confidence
 

@@ -14,9 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from scdart._constants import ATAC, RNA
 
 from ._constants import BATCH_KEYS
-from ._fields import GroupsField
 from ._modalities import MODALITIES
-from ._registered import registered_batches
+from ._registered import registered_batches, registered_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -56,8 +55,7 @@ class UnpairedDataset(Dataset):
             if targets:
                 slots[BATCH_KEYS.COORDINATES] = manager.get_from_registry(modality.coordinates)
                 if modality.groups in manager.data_registry:
-                    categories = manager.get_state_registry(modality.groups)[GroupsField.CATEGORIES]
-                    slots[BATCH_KEYS.GROUPS] = _codes(manager.get_from_registry(modality.groups), categories)
+                    slots[BATCH_KEYS.GROUPS] = registered_groups(manager, role)
             self._data[role] = slots
 
     def n_cells(self, role: str) -> int:
@@ -87,11 +85,6 @@ def sequential_loader(
     return iter(
         DataLoader(UnpairedDataset(manager, (role,), targets=False), sampler=requests, batch_size=None, **kwargs)
     )
-
-
-def _codes(labels: np.ndarray, categories: np.ndarray) -> np.ndarray:
-    series = pd.Series(labels.ravel())
-    return pd.Index(categories).get_indexer(pd.Index(series.where(series.isna(), series.astype(str)))).astype(np.int64)
 
 
 def _take(data: Any, rows: np.ndarray) -> Any:

@@ -18,6 +18,8 @@ from scvi.data.fields import (
 )
 
 from scdart._batches import batches_of
+from scdart._checks import by_gene
+from scdart._groups import label_names
 
 if TYPE_CHECKING:
     from mudata import MuData
@@ -63,10 +65,15 @@ class PriorField(_OptionalOnTransfer, MuDataVarmField):
 
     N_LINKS = "n_links"
 
+    def __init__(self, registry_key: str, attr_key: str, *, rna_mod: str, **kwargs: Any) -> None:
+        super().__init__(registry_key, attr_key, **kwargs)
+        self._rna_mod = rna_mod
+
     def register_field(self, mdata: MuData) -> dict:
         """Register the prior and count its links."""
         state = super().register_field(mdata)
-        return {**state, self.N_LINKS: int(sparse.csr_matrix(self.get_field_data(mdata)).nnz)}
+        prior = by_gene(self.get_field_data(mdata), mdata.mod[self._rna_mod].var_names, self.attr_key)
+        return {**state, self.N_LINKS: int(sparse.csr_matrix(prior).nnz)}
 
     def get_summary_stats(self, state_registry: dict) -> dict:
         """Return the number of links of the prior."""
@@ -177,4 +184,5 @@ class GroupsField(_TopLevelField):
     def register_field(self, mdata: MuData) -> dict:
         """Register the labels; missing values mean that a cell belongs to no group."""
         super().register_field(mdata)
-        return {self.CATEGORIES: np.unique(pd.Series(self.get_field_data(mdata).ravel()).dropna().astype(str))}
+        labels = label_names(pd.Series(self.get_field_data(mdata).ravel()))
+        return {self.CATEGORIES: np.unique(labels.dropna().to_numpy(dtype=str))}

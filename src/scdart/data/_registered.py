@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scdart._checks import by_gene
+from scdart._constants import RNA
+from scdart._groups import label_names
 from scdart._mudata import positions
 
 from ._constants import REGISTRY_KEYS
-from ._fields import BatchField
+from ._fields import BatchField, GroupsField
 from ._modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -77,12 +80,30 @@ def registered_batches(manager: AnnDataManager, role: str) -> np.ndarray:
     return codes
 
 
+def registered_groups(manager: AnnDataManager, role: str) -> np.ndarray:
+    """Code of each cell's label among those of both modalities, of shape (n_cells,); negative where it has none."""
+    rna, atac = (
+        np.asarray(manager.get_state_registry(modality.groups)[GroupsField.CATEGORIES], dtype=str)
+        for modality in MODALITIES.values()
+    )
+    shared = np.intersect1d(rna, atac)
+    labels = label_names(pd.Series(manager.get_from_registry(MODALITIES[role].groups).ravel()))
+    return pd.Index(shared.astype(object)).get_indexer(pd.Index(labels)).astype(np.int64)
+
+
 def registered_batch_factors(manager: AnnDataManager, role: str) -> np.ndarray | None:
     """Factors of the batches of a modality, of shape (n_features, n_batches); ``None`` where there is one batch."""
     key = MODALITIES[role].batch_factors
     if key not in manager.data_registry:
         return None
     return np.asarray(manager.get_from_registry(key), dtype=np.float32)
+
+
+def registered_prior(manager: AnnDataManager) -> sparse.csr_matrix:
+    """Prior of shape (n_peaks, n_genes), its columns in the order of the registered genes."""
+    stored = manager.get_from_registry(REGISTRY_KEYS.GENE_ACTIVITY)
+    genes = registered_names(manager.registry, RNA)
+    return sparse.csr_matrix(by_gene(stored, genes, REGISTRY_KEYS.GENE_ACTIVITY), dtype=np.float32)
 
 
 def registered_anchors(manager: AnnDataManager) -> sparse.csr_matrix | None:

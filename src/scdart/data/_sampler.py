@@ -73,6 +73,15 @@ class PairSampler(Sampler["Request"]):
         n_cells = {role: len(rows) for role, rows in self.rows.items()}
         return ceil(steps_per_epoch(n_cells, self.batch_size, paired=bool(self._partners)) / _process()[1])
 
+    @property
+    def epoch(self) -> int:
+        """Epochs that were begun."""
+        return self._epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw next what belongs to an epoch; Lightning says which, before each."""
+        self._epoch = epoch if self.shuffle else 0
+
     def __iter__(self) -> Iterator[Request]:
         rng = np.random.default_rng([self.seed, self._epoch])
         self._epoch += self.shuffle

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from lightning import LightningDataModule
 from scvi import settings
 from torch.utils.data import DataLoader
@@ -76,6 +77,11 @@ class UnpairedDataSplitter(LightningDataModule):
             self._split = _check_external(external_indexing, self._dataset)
         else:
             self._split = self._split_by_cell(*_check_sizes(train_size, validation_size), shuffle_set_split)
+        self._seed, self._epoch = settings.seed or 0, 0
+        self._train_sampler: PairSampler | None = None
+        self._name_sides()
+
+    def _name_sides(self) -> None:
         self.train_idx, self.val_idx, self.test_idx = (
             {role: self._split[role][side] for role in (RNA, ATAC)} for side in range(3)
         )
@@ -99,9 +105,41 @@ class UnpairedDataSplitter(LightningDataModule):
                     sides[role][side].append(rows[role][part][rows[role][part] >= 0])
         return {role: [np.concatenate(parts) for parts in side] for role, side in sides.items()}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Get what decides on the minibatches to come: sides of the cells, seed and epoch."""
+        split = {role: [torch.as_tensor(rows) for rows in sides] for role, sides in self._split.items()}
+        epoch = self._epoch if self._train_sampler is None else self._train_sampler.epoch
+        return {"split": split, "seed": self._seed, "epoch": epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the cells and draws of an earlier run.
+
+        Parameters
+        ----------
+        state_dict
+            What :meth:`state_dict` returned in that run.
+
+        Raises
+        ------
+        ValueError
+            It is of other data.
+        """
+        split = {role: [rows.numpy() for rows in sides] for role, sides in state_dict["split"].items()}
+        for role, sides in split.items():
+            n_cells = self._dataset.n_cells(role)
+            if sum(map(len, sides)) != n_cells:
+                raise ValueError(
+                    f"The checkpoint is of {sum(map(len, sides)):,} {role} cells, and there are {n_cells:,}."
+                )
+        self._split, self._seed, self._epoch = split, state_dict["seed"], state_dict["epoch"]
+        self._name_sides()
+
     def train_dataloader(self) -> DataLoader:
         """Minibatches of training cells, drawn anew every epoch."""
-        return self._loader(self.train_idx, shuffle=True)
+        self._train_sampler = self._sampler(self.train_idx, shuffle=True)
+        # Workers ask for minibatches at once, before Lightning says in which epoch it is.
+        self._train_sampler.set_epoch(self._epoch)
+        return self._loader(self._train_sampler)
 
     def val_dataloader(self) -> DataLoader | list:
         """Minibatches of validation cells, the same every epoch; an empty list if there are none."""
@@ -114,18 +152,20 @@ class UnpairedDataSplitter(LightningDataModule):
     def _held_out(self, rows: dict[str, np.ndarray]) -> DataLoader | list:
         if min(map(len, rows.values())) < MIN_CELLS:
             return []
-        return self._loader(rows, shuffle=False)
+        return self._loader(self._sampler(rows, shuffle=False))
 
-    def _loader(self, rows: dict[str, np.ndarray], shuffle: bool) -> DataLoader:
-        sampler = PairSampler(
+    def _loader(self, sampler: PairSampler) -> DataLoader:
+        return DataLoader(self._dataset, sampler=sampler, batch_size=None, **self.loader_kwargs)
+
+    def _sampler(self, rows: dict[str, np.ndarray], *, shuffle: bool) -> PairSampler:
+        return PairSampler(
             rows,
             registered_anchors(self.adata_manager) if self.anchored else None,
             registered_confidence(self.adata_manager),
             batch_size=min(self.batch_size, min(map(len, rows.values()))),
             shuffle=shuffle,
-            seed=settings.seed or 0,
+            seed=self._seed,
         )
-        return DataLoader(self._dataset, sampler=sampler, batch_size=None, **self.loader_kwargs)
 
 
 def _check_sizes(train: float | None, validation: float | None) -> tuple[float, float]:

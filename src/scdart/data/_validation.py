@@ -10,11 +10,13 @@ import numpy as np
 from scipy import sparse
 from scvi import settings
 
-from scdart._anchor_slots import are_as_written, confidence_slot
+from scdart._anchor_slots import are_as_written, check_fit, confidence_slot, origin_of_anchors
 from scdart._batches import check_batches, stored_effects
 from scdart._checks import check_mudata, check_up_to_date, checked_prior, counts_slot, on_disk, stored_counts
-from scdart._constants import ANCHORS, ATAC, RNA
-from scdart._mudata import modality_rows
+from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, RNA
+from scdart._groups import known_groups
+from scdart._mudata import modality_rows, positions
+from scdart._origins import MADE_FROM, check_origin, has_factors_of, origin_of_coordinates
 
 from ._modalities import MODALITIES
 
@@ -51,7 +53,7 @@ def check_setup(
         raise ValueError(f"both roles point to modality {mods[RNA]!r}: name RNA and ATAC in `modalities`.")
     for role, name in mods.items():
         check_counts(adata[role], layers[role], name)
-    checked_prior(adata[RNA], adata[ATAC], prior_key, mods[RNA], mods[ATAC])
+    prior = checked_prior(adata[RNA], adata[ATAC], prior_key, mods[RNA], mods[ATAC])
     for role, name in mods.items():
         check_coordinates(adata[role], diffusion_key, name)
     if anchors_key not in (None, ANCHORS) and anchors_key not in mdata.obsp:
@@ -60,13 +62,22 @@ def check_setup(
             "scdart.pp.set_anchors first, or pass anchors_key=None to train without anchors between cells."
         )
     if groups_key is not None:
-        check_groups(mdata, groups_key, mods)
+        known_groups(mdata, groups_key, mods)
+        _check_made_for_groups(mdata, anchors_key, groups_key)
     if batch_key is not None:
         check_batches(mdata, batch_key, mods, min_cells=MIN_CELLS)
-        for mod in mods.values():
+        for role, mod in mods.items():
             stored_effects(mdata, mod, batch_key)
+            if not has_factors_of(mdata, mod, batch_key, layers[role]):
+                raise ValueError(
+                    f"mdata.mod[{mod!r}].varm[{BATCH_FACTORS!r}] was made from other counts or batches: run "
+                    f"scdart.pp.batch_factors(mdata, {batch_key!r}) again."
+                )
     for role, mod in mods.items():
-        check_made_for_batches(adata[role], mod, diffusion_key, batch_key)
+        check_origin_of_coordinates(adata[role], mod, diffusion_key, layers[role], batch_key)
+    if anchors_key in mdata.obsp:
+        check_anchors(mdata, str(anchors_key), mods)
+        check_fit(mdata, str(anchors_key), origin_of_anchors(mdata, mods, layers, prior, batch_key))
     shared = int(np.logical_and(*(modality_rows(mdata, name) >= 0 for name in mods.values())).sum())
     if not shared:
         return
@@ -128,29 +139,57 @@ def check_coordinates(adata: AnnData, key: str, modality: str) -> None:
         raise ValueError(f"mdata[{modality!r}].obsm[{key!r}] holds NaN or infinite values: make it anew.")
 
 
-def check_made_for_batches(adata: AnnData, mod: str, diffusion_key: str, batch_key: str | None) -> None:
-    """Check that coordinates were made knowing the batches that the model is to know."""
-    made_with = adata.uns[diffusion_key.removeprefix("X_")].get("batch_key")
-    if made_with == batch_key or "use_rep" in adata.uns[diffusion_key.removeprefix("X_")]:
-        return
-    raise ValueError(
-        f"mdata.mod[{mod!r}].obsm[{diffusion_key!r}] was made with batch_key={made_with!r}, not {batch_key!r}: run "
-        f"scdart.pp.diffusion_coordinates(mdata, batch_key={batch_key!r}) again."
-    )
-
-
-def check_groups(mdata: MuData, key: str, mods: dict[str, str]) -> None:
-    """Check that groups label cells of both modalities and share at least one label."""
-    labels = []
-    for mod in mods.values():
-        if key not in mdata[mod].obs:
-            raise KeyError(f"mdata[{mod!r}].obs has no column {key!r}; columns found: {sorted(mdata[mod].obs)}.")
-        labels.append(set(mdata[mod].obs[key].dropna().astype(str)))
-    if not labels[0] & labels[1]:
+def check_origin_of_coordinates(
+    adata: AnnData, mod: str, diffusion_key: str, layer: str | None, batch_key: str | None
+) -> None:
+    """Check that coordinates were made from what the model is to read, knowing the same batches."""
+    slot, described = f"mdata.mod[{mod!r}].obsm[{diffusion_key!r}]", adata.uns[diffusion_key.removeprefix("X_")]
+    made_with = described.get("batch_key")
+    if made_with != batch_key and "use_rep" not in described:
         raise ValueError(
-            f"obs[{key!r}] has no label in common between {mods[RNA]!r} ({sorted(labels[0])[:5]}) and "
-            f"{mods[ATAC]!r} ({sorted(labels[1])[:5]})."
+            f"{slot} was made with batch_key={made_with!r}, not {batch_key!r}: run "
+            f"scdart.pp.diffusion_coordinates(mdata, batch_key={batch_key!r}) again."
         )
+    now = origin_of_coordinates(adata, described, layer, mod, batch_key)
+    check_origin(described.get(MADE_FROM), now, slot, "scdart.pp.diffusion_coordinates(mdata, ...)")
+
+
+def _check_made_for_groups(mdata: MuData, anchors_key: str | None, groups_key: str) -> None:
+    """Raise if anchors were inferred without the groups that are told now."""
+    if anchors_key is None or anchors_key not in mdata.obsp:
+        return
+    params = mdata.uns.get(anchors_key, {}).get("params", {})
+    if params.get("inferred", False) and params.get("groups_key") != groups_key:
+        raise ValueError(
+            f"mdata.obsp[{anchors_key!r}] was made with groups_key={params.get('groups_key')!r}, not {groups_key!r}: "
+            f"run scdart.pp.anchors(mdata, groups_key={groups_key!r}, key_added={anchors_key!r}) again."
+        )
+
+
+def check_anchors(mdata: MuData, key: str, mods: dict[str, str]) -> None:
+    """Check that anchors link RNA cells, as rows, with ATAC cells, by weights, and that confidence is in [0, 1]."""
+    slot, weights = f"mdata.obsp[{key!r}]", sparse.csr_matrix(mdata.obsp[key])
+    remedy = "run scdart.pp.anchors(mdata), or scdart.pp.set_anchors(mdata, matrix)"
+    invalid = ~(np.isfinite(weights.data) & (weights.data >= 0))
+    if invalid.any():
+        raise ValueError(
+            f"{slot} holds {invalid.sum():,} weights that are negative, NaN or infinite, such as "
+            f"{weights.data[invalid][0]}: {remedy}."
+        )
+    rows, columns = (positions(mdata, mod) for mod in mods.values())
+    if not weights[rows][:, columns].sum():
+        hint = " It looks transposed: RNA cells are rows." if weights[columns][:, rows].sum() else ""
+        raise ValueError(f"{slot} has no weight between an RNA cell and an ATAC cell.{hint} To make it anew, {remedy}.")
+    confidence = confidence_slot(mdata, key)
+    for mod in mods.values():
+        if confidence is None or confidence not in mdata.mod[mod].obsm:
+            continue
+        values = np.asarray(mdata.mod[mod].obsm[confidence], dtype=float)
+        wrong = ~((values >= 0) & (values <= 1))
+        if wrong.any():
+            raise ValueError(
+                f"mdata.mod[{mod!r}].obsm[{confidence!r}] holds {values[wrong][0]}, not numbers from 0 to 1: {remedy}."
+            )
 
 
 def checked_confidence(mdata: MuData, anchors_key: str | None, mods: dict[str, str]) -> str | None:

@@ -19,21 +19,11 @@ def check_arguments(args: Mapping[str, Any]) -> tuple[int, int]:
     if len(n_cells) != 2:
         raise ValueError(f"n_cells={n_cells} must be one number or a pair: RNA cells and ATAC cells")
     n_rna, n_atac = n_cells
-    for name in ("n_genes", "n_peaks", "n_evf", "n_batches_rna", "n_batches_atac"):
-        _check_count(name, args[name], at_least=1)
     for name, value in (("n_cells (RNA)", n_rna), ("n_cells (ATAC)", n_atac)):
         _check_count(name, value, at_least=2)
-    _check_count("n_de", args["n_de"], at_least=0)
     if args["n_de"] > args["n_evf"]:
         raise ValueError(f"n_de={args['n_de']} factors follow the tree, but there are only n_evf={args['n_evf']}")
 
-    for name in ("static_genes", "negative_links", "atac_effect"):
-        _check_number(name, args[name], high=1)
-    for name in ("prior_precision", "prior_recall", "peak_capture", "peak_density"):
-        _check_number(name, args[name], high=1, positive=True)
-    for name in ("sigma", "batch_effect"):
-        _check_number(name, args[name])
-    _check_number("sequencing_depth", args["sequencing_depth"], positive=True)
     mean, sd = args["capture_efficiency"]
     _check_number("mean of capture_efficiency", mean, high=1, positive=True)
     _check_number("standard deviation of capture_efficiency", sd)

@@ -12,6 +12,7 @@ from scipy.sparse import vstack
 
 from scdart._constants import ATAC, RNA
 from scdart._mudata import columns_stay
+from scdart._options import check_options
 from scdart._random import seed_of
 from scdart.pp import gene_activity, set_gene_activity
 
@@ -189,6 +190,7 @@ def simulate(
     >>> mdata["rna"].obs["branch"].value_counts().to_dict()
     {'3_1': 67, '3_2': 33}
     """
+    check_options(simulate, locals())
     arguments = dict(locals())
     n_rna, n_atac = check_arguments(arguments)
     seed = seed_of(random_state)

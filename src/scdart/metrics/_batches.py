@@ -8,6 +8,7 @@ import numpy as np
 
 from scdart._docs import fill_in_docs
 from scdart._neighbors import nearest
+from scdart._options import check_options
 
 from ._checks import check_count, check_labels, check_matrix
 from ._mixing import ilisi, neighbors_of_same_label
@@ -67,6 +68,7 @@ def batch_mixing(z: ArrayLike, batch: ArrayLike, labels: ArrayLike | None = None
     >>> round(batch_mixing(z, donor), 1), round(batch_mixing(z, donor, stage), 1)
     (0.7, 1.0)
     """
+    check_options(batch_mixing, locals())
     return min(_mixing(*group, k) for group in _comparable(z, batch, labels, k))
 
 
@@ -108,6 +110,7 @@ def batch_kbet(z: ArrayLike, batch: ArrayLike, labels: ArrayLike | None = None, 
     >>> batch_kbet(z + 100 * (donor == "one")[:, None], donor)
     0.0
     """
+    check_options(batch_kbet, locals())
     accepted, n_cells = 0.0, 0
     for cells, codes in _comparable(z, batch, labels, k):
         found = nearest(cells, n_neighbors=k, algorithm="auto")
@@ -159,6 +162,7 @@ def batch_ilisi(z: ArrayLike, batch: ArrayLike, *, k: int = 90) -> float:
     >>> batch_ilisi(z + 100 * (donor == "one")[:, None], donor)
     0.0
     """
+    check_options(batch_ilisi, locals())
     values = check_matrix(z, "z")
     of_cells = check_labels(batch, "batch", n_cells=len(values), min_classes=2)
     return ilisi(values, of_cells, k)

@@ -9,6 +9,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 from scdart._random import seed_of
 
 from ._checks import check_count, check_labels, check_mates, check_matrix, check_same_length
@@ -97,6 +98,7 @@ def nmi_ari_kmeans(z: ArrayLike, truth: ArrayLike, *, random_state: int | None =
     >>> nmi_ari_kmeans([[0.0], [0.1], [5.0], [5.1]], ["stem", "stem", "tip", "tip"])
     ClusteringAgreement(nmi=1.0, ari=1.0)
     """
+    check_options(nmi_ari_kmeans, locals())
     latent = check_matrix(z, "z")
     labels = check_labels(truth, "truth", n_cells=len(latent), min_classes=2)
     return _agreement(_kmeans(latent, len(np.unique(labels)), random_state), labels)
@@ -136,6 +138,7 @@ def cluster_consistency(
     >>> cluster_consistency(z, -z, n_clusters=3)
     ClusteringAgreement(nmi=1.0, ari=1.0)
     """
+    check_options(cluster_consistency, locals())
     rna, atac = check_mates(z_rna, z_atac)
     check_count(n_clusters, "n_clusters", minimum=2, maximum=len(rna), of="the cells")
     return _agreement(_kmeans(rna, n_clusters, random_state), _kmeans(atac, n_clusters, random_state))

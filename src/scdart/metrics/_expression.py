@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 
 from ._checks import check_finite
 from ._correlation import CorrelationMethod, check_method, correlate
@@ -138,6 +139,7 @@ def expression_mse(predicted: Matrix, truth: Matrix, *, normalized: bool = False
     >>> expression_mse(np.tile(truth.mean(axis=0), (2, 1)), truth, normalized=True)
     1.0
     """
+    check_options(expression_mse, locals())
     inferred, true = _check_expression(predicted, truth)
     error = variance = 0.0
     for _, a, b in _column_blocks(inferred, true):

@@ -9,6 +9,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import paired_cosine_distances
 
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 
 from ._checks import check_count, check_mates
 from ._distances import squared_distance_blocks
@@ -112,6 +113,7 @@ def neighborhood_overlap(z_rna: ArrayLike, z_atac: ArrayLike, k: int | Sequence[
     >>> neighborhood_overlap(z_rna, z_rna[::-1] + 1, k=[2, 6]).round(2)
     array([0.33, 1.  ])
     """
+    check_options(neighborhood_overlap, locals())
     rna, atac = check_mates(z_rna, z_atac)
     n = len(rna)
     sizes = [check_count(size, "k", maximum=2 * n, of="all measurements") for size in np.atleast_1d(k).tolist()]
@@ -199,6 +201,7 @@ def matching_distance(z_rna: ArrayLike, z_atac: ArrayLike, *, scaled: bool = Fal
     >>> matching_distance([[0.0, 0.0], [1.0, 0.0]], [[3.0, 4.0], [1.0, 1.0]])
     3.0
     """
+    check_options(matching_distance, locals())
     rna, atac = check_mates(z_rna, z_atac)
     distance = np.linalg.norm(rna - atac, axis=1).mean()
     if not scaled:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from scdart._docs import fill_in_docs
 from scdart._neighbors import nearest
+from scdart._options import check_options
 from scdart._random import seed_of
 
 from ._checks import check_clouds, check_count, check_labels
@@ -65,6 +66,7 @@ def alignment_score(
     >>> alignment_score(z[:200], z[200:] + 100)
     0.0
     """
+    check_options(alignment_score, locals())
     rna, atac = check_clouds(z_rna, z_atac, ("z_rna", "z_atac"))
     return _alignment(rna, atac, k, np.random.default_rng(seed_of(random_state)))
 
@@ -124,6 +126,7 @@ def branch_alignment(
     array([[1., 0.],
            [0., 1.]])
     """
+    check_options(branch_alignment, locals())
     rna, atac = check_clouds(z_rna, z_atac, ("z_rna", "z_atac"))
     of_rna = check_labels(branches_rna, "branches_rna", n_cells=len(rna))
     of_atac = check_labels(branches_atac, "branches_atac", n_cells=len(atac))
@@ -176,6 +179,7 @@ def modality_mixing(z_rna: ArrayLike, z_atac: ArrayLike, *, k: int = 90) -> floa
     >>> modality_mixing(z[:200], z[200:] + 100)
     0.0
     """
+    check_options(modality_mixing, locals())
     rna, atac = check_clouds(z_rna, z_atac, ("z_rna", "z_atac"))
     return ilisi(np.concatenate([rna, atac]), _modality(len(rna), len(atac)), k)
 

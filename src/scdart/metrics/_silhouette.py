@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 
 from ._checks import check_labels, check_matrix
 from ._scib import import_scib
@@ -60,6 +61,7 @@ def silhouette_label(z: ArrayLike, labels: ArrayLike, *, rescale: bool = True) -
     >>> round(silhouette_label(z, ["stem", "stem", "tip", "tip"]), 1)
     1.0
     """
+    check_options(silhouette_label, locals())
     latent = check_matrix(z, "z")
     classes = check_labels(labels, "labels", n_cells=len(latent), min_classes=2)
     if len(np.unique(classes)) == len(latent):
@@ -114,6 +116,7 @@ def silhouette_batch(z: ArrayLike, batch: ArrayLike, *, labels: ArrayLike | None
     >>> round(silhouette_batch(z, np.tile(["rna", "atac"], 200)), 1)
     1.0
     """
+    check_options(silhouette_batch, locals())
     latent = check_matrix(z, "z")
     batches = check_labels(batch, "batch", n_cells=len(latent), min_classes=2)
     if labels is None:

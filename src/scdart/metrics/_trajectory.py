@@ -9,6 +9,7 @@ from scipy.stats import kendalltau
 from sklearn.metrics.cluster import contingency_matrix
 
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 from scdart._random import seed_of
 
 from ._checks import check_count, check_labels, check_matrix, check_same_length, check_vectors
@@ -213,6 +214,7 @@ def diffusion_distance_correlation(
     >>> round(diffusion_distance_correlation(2 * c, np.hstack([c, 3 * c]), n_blocks=2), 3)
     1.0
     """
+    check_options(diffusion_distance_correlation, locals())
     check_method(method)
     z, targets = check_matrix(latent, "latent"), check_matrix(coordinates, "coordinates")
     check_same_length(z, targets, ("latent", "coordinates"))

@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.metrics import accuracy_score, recall_score
 from sklearn.neighbors import KNeighborsClassifier
 
+from scdart._options import check_options
+
 from ._checks import check_clouds, check_count, check_labels
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ def label_transfer(
     >>> label_transfer([[0.0], [1.0]], ["HSC", "MEP"], [[0.1], [0.2], [0.3], [0.2]], ["HSC", "HSC", "HSC", "MEP"], k=1)
     LabelTransfer(accuracy=0.75, balanced_accuracy=0.5)
     """
+    check_options(label_transfer, locals())
     ref, query = check_clouds(z_ref, z_query, ("z_ref", "z_query"))
     truth_ref = check_labels(labels_ref, "labels_ref", n_cells=len(ref), min_classes=2)
     truth = check_labels(labels_query, "labels_query", n_cells=len(query))

@@ -16,8 +16,16 @@ from scvi.model.base import BaseModelClass
 from scdart._checks import check_mudata, check_up_to_date, stored_counts
 from scdart._constants import ATAC, RNA
 from scdart._mudata import columns_stay, modality_rows
+from scdart._options import check_options
 from scdart._random import seed_of
-from scdart.data import MODALITIES, names_of_modalities, registered_columns, registered_names, sequential_loader
+from scdart.data import (
+    MODALITIES,
+    names_of_modalities,
+    registered_columns,
+    registered_groups,
+    registered_names,
+    sequential_loader,
+)
 
 from ._confidence import round_trip_confidence
 
@@ -70,6 +78,7 @@ class InferenceMixin(BaseModelClass):
         RuntimeError
             If the model has not been trained.
         """
+        check_options(InferenceMixin.get_latent_representation, locals())
         return self._by_cell(mdata, modality, indices, batch_size, self.module.embed)
 
     @torch.no_grad()
@@ -105,6 +114,7 @@ class InferenceMixin(BaseModelClass):
         RuntimeError
             If the model has not been trained.
         """
+        check_options(InferenceMixin.get_gene_activity, locals())
         mdata = self._checked(mdata)
         modality = self._mods[ATAC]
         all_genes = registered_names(self.registry, RNA)
@@ -124,11 +134,15 @@ class InferenceMixin(BaseModelClass):
         n_neighbors: int = 30,
         batch_size: int | None = None,
     ) -> pd.Series:
-        """How far the other modality has cells like each cell: low for cells without counterpart.
+        """How far a cell's neighbours in the other modality can be believed to be of its kind.
 
-        The way from a cell to its nearest cells of the other modality, and from these back to the nearest of its own,
-        ends among the cell's neighbours if the two modalities lie in one another there, and further away if the other
-        modality has no such cells. Unequal proportions of cell types change this little.
+        That takes two things. The other modality must have such cells where the cell lies: the way from a cell to its
+        nearest cells of the other modality, and from these back to the nearest of its own, ends among the cell's
+        neighbours if the two modalities lie in one another there, and further away if the other modality has no such
+        cells. Unequal proportions of cell types change this little. And there must be reason to believe that the
+        modalities were put together rightly: the support that held-out genes give to the anchors of the training data
+        (``uns["anchors"]["support"]``), which is near 0 where the prior carries no signal. Cells of the training data
+        whose label of known groups both modalities have need none.
 
         Parameters
         ----------
@@ -144,8 +158,9 @@ class InferenceMixin(BaseModelClass):
         Returns
         -------
         Mean distance to the cell's neighbours, divided by the mean distance to the cells at the end of the way, at
-        most 1, and averaged over neighbours: about 0.85 in well mixed data and below 0.75 for populations that the
-        other modality lacks. The index are the names of the cells.
+        most 1, and averaged over neighbours, times the support: about 0.85 in well mixed data, below 0.75 for
+        populations that the other modality lacks, and near 0 where nothing supports the alignment. The index are the
+        names of the cells.
 
         Raises
         ------
@@ -167,6 +182,7 @@ class InferenceMixin(BaseModelClass):
         >>> bool(model.get_alignment_confidence().between(0, 1).all())
         True
         """
+        check_options(InferenceMixin.get_alignment_confidence, locals())
         mdata = self._checked(mdata)
         role = None if modality is None else self._role(modality)
         missing = [name for name in self._mods.values() if name not in mdata.mod]
@@ -182,7 +198,10 @@ class InferenceMixin(BaseModelClass):
         other = {RNA: ATAC, ATAC: RNA}
         seed = seed_of(None)
         confidence = {
-            each: pd.Series(round_trip_confidence(z[each], z[other[each]], n_neighbors, seed), mdata[name].obs_names)
+            each: pd.Series(
+                round_trip_confidence(z[each], z[other[each]], n_neighbors, seed) * self._support(mdata, each),
+                mdata[name].obs_names,
+            )
             for each, name in self._mods.items()
             if role in (None, each)
         }
@@ -190,6 +209,12 @@ class InferenceMixin(BaseModelClass):
             return confidence[role].rename("alignment_confidence")
         both = pd.concat(confidence.values())
         return both.groupby(level=0).mean().reindex(mdata.obs_names).rename("alignment_confidence")
+
+    def _support(self, mdata: MuData, role: str) -> np.ndarray:
+        """Reason to believe in the place of each cell: that of the anchors, or a label that both modalities have."""
+        if mdata is self.adata and MODALITIES[role].groups in self.adata_manager.data_registry:
+            return np.where(registered_groups(self.adata_manager, role) >= 0, 1.0, self.support_)
+        return np.full(mdata.mod[self._mods[role]].n_obs, self.support_)
 
     def _by_cell(
         self,
@@ -204,7 +229,13 @@ class InferenceMixin(BaseModelClass):
 
         def values(role: str, rows: np.ndarray) -> np.ndarray:
             parts = [compute(tensors, role) for tensors in self._minibatches(mdata, role, rows, batch_size)]
-            return torch.cat(parts).cpu().numpy()
+            z = torch.cat(parts).cpu().numpy()
+            if not np.isfinite(z).all():
+                raise ValueError(
+                    f"The model gives cells of {self._mods[role]!r} positions that are NaN or infinite: its training "
+                    "has diverged. Train it anew with a smaller learning rate, plan_kwargs={'lr': ...}."
+                )
+            return z
 
         if modality is not None:
             return values(self._role(modality), self._rows(mdata, modality, indices))

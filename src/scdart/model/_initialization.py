@@ -22,10 +22,10 @@ from scdart._progress import parts
 from scdart._ridge import fit_ridge, ridge_penalty
 from scdart.data import (
     BATCH_KEYS,
-    REGISTRY_KEYS,
     registered_anchors,
     registered_batch_factors,
     registered_n_cells,
+    registered_prior,
     sequential_loader,
 )
 from scdart.module import GeneActivityNetwork, LogLibraryNormalization
@@ -62,8 +62,7 @@ def initialize_from_data(module: SCDARTModule, manager: AnnDataManager, *, ancho
     anchored
         Whether the networks may start from what the registered anchors tell.
     """
-    prior = sparse.csr_matrix(manager.get_from_registry(REGISTRY_KEYS.GENE_ACTIVITY), dtype=np.float32)
-    module.activity_encoder.set_prior(prior)
+    module.activity_encoder.set_prior(registered_prior(manager))
     starts_linear = module.projection.components is not None
     with parts("Start of the networks", len(module.encoders) + starts_linear) as begin:
         for role, encoder in ((RNA, module.expression_encoder), (ATAC, module.activity_encoder)):

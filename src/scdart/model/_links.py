@@ -12,6 +12,7 @@ from scipy.stats import false_discovery_control
 from scvi.model.base import BaseModelClass
 
 from scdart._constants import ATAC, RNA
+from scdart._options import check_options
 from scdart._random import seed_of
 from scdart.data import registered_columns, registered_names
 
@@ -102,11 +103,10 @@ class LinksMixin(BaseModelClass):
         >>> model.get_peak_gene_links().columns.to_list()
         ['peak', 'gene', 'weight', 'z', 'p_value', 'p_adjusted', 'in_prior']
         """
+        check_options(LinksMixin.get_peak_gene_links, locals())
         self._check_if_trained(warn=False)
         peak_names, gene_names = (registered_names(self.registry, role) for role in (ATAC, RNA))
         wanted = registered_columns(self.registry, RNA, genes)
-        if n_off_prior < 0:
-            raise ValueError(f"n_off_prior={n_off_prior} must not be negative.")
 
         network = self.module.gene_activity
         effects = _effects([weight.detach().cpu().double().numpy() for weight in network.linear_weights()])

@@ -78,6 +78,7 @@ PRESETS: dict[str, Preset] = {
             "diffusion_weight": 1.0,
             "mmd_weight": 1.0,
             "prior_weight": 1.0,
+            "group_weight": 1.0,
         },
         plan={"lr": 3e-4, "lr_schedule": "constant"},
         n_epochs=500,

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import rich.pretty  # noqa: F401  scvi-tools shows set-ups with it, and imports rich alone
+from anndata import AnnData
+from mudata import MuData
 from scvi.data import AnnDataManager
 from scvi.model.base import ArchesMixin, BaseModelClass
 
 from scdart._files import filling
+from scdart._mudata import columns_stay
+from scdart._options import check_options
 
+from ._queries import cells_by_modality, with_features
 from ._trusted import check_harmless
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mudata import MuData
 
 #: What :meth:`SavingMixin.save` calls the file of a model, after the prefix.
 MODEL_FILE = "model.pt"
@@ -70,6 +74,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         >>> model.train(max_epochs=1)
         >>> model.save("model_of_line")
         """
+        check_options(SavingMixin.save, locals())
         target = Path(dir_path)
         if target.exists() and not overwrite:
             raise ValueError(f"dir_path={str(dir_path)!r} exists: name a new folder, or pass overwrite=True.")
@@ -134,6 +139,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         >>> scdart.tl.integrate(mdata, max_epochs=1, save_model="model")
         >>> model = scdart.model.SCDART.load("model", mdata)
         """
+        check_options(SavingMixin.load, locals())
         dir_path = os.fspath(dir_path)
         if not trust:
             if backup_url is not None:
@@ -148,24 +154,26 @@ class SavingMixin(ArchesMixin, BaseModelClass):
     def load_query_data(
         cls, adata: MuData | None = None, reference_model: Any = None, *args: Any, trust: bool = False, **kwargs: Any
     ) -> Self:
+        check_options(SavingMixin.load_query_data, locals())
         # no docstring, so that the site leaves out what scdart does not describe
         return super().load_query_data(adata, _checked_reference(reference_model, trust=trust), *args, **kwargs)
 
     @staticmethod
     def prepare_query_mudata(
-        mdata: MuData | None,
+        mdata: MuData | AnnData | None,
         reference_model: str | os.PathLike[str] | BaseModelClass,
         return_reference_var_names: bool = False,
         inplace: bool = True,
         *,
         trust: bool = False,
-    ) -> MuData | dict[str, pd.Index] | None:
+    ) -> MuData | AnnData | dict[str, pd.Index] | None:
         """Put the features of new cells into the order of the model's, with zeros where one is missing.
 
         Parameters
         ----------
         mdata
-            MuData with the modalities of the model; changed in place.
+            MuData with modalities of the model, one or both, or an AnnData, which is taken for cells of the modality
+            whose features it has. Changed in place; other modalities are left out.
         reference_model
             The model, or the folder that it was saved to.
         return_reference_var_names
@@ -184,10 +192,28 @@ class SavingMixin(ArchesMixin, BaseModelClass):
         FileNotFoundError
             The folder holds no model.
         ValueError
-            The file is damaged or holds what could run code, or ``mdata`` lacks a modality or all features of one.
+            The file is damaged or holds what could run code, or ``mdata`` has no modality of the model or no features
+            of one.
         """
-        reference_model = _checked_reference(reference_model, trust=trust)
-        return ArchesMixin.prepare_query_mudata(mdata, reference_model, return_reference_var_names, inplace)
+        check_options(SavingMixin.prepare_query_mudata, locals())
+        reference = _checked_reference(reference_model, trust=trust)
+        names = ArchesMixin.prepare_query_mudata(None, reference, return_reference_var_names=True)
+        if return_reference_var_names:
+            return names
+        query = cells_by_modality(mdata, names)
+        assert mdata is not None  # or it was not let through
+        ordered = {mod: with_features(adata, names[mod], mod) for mod, adata in query.items()}
+        prepared: Any
+        if isinstance(mdata, AnnData):
+            (prepared,) = ordered.values()
+        else:
+            with columns_stay():
+                prepared = MuData(ordered)
+            prepared.obs, prepared.uns = mdata.obs.copy(), mdata.uns.copy()
+        if not inplace:
+            return prepared
+        mdata._init_as_actual(prepared)  # as scvi-tools does
+        return None
 
     @staticmethod
     def prepare_query_anndata(*args: Any, **kwargs: Any) -> None:
@@ -196,6 +222,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
 
     @staticmethod
     def load_registry(dir_path: str | os.PathLike[str], prefix: str | None = None, *, trust: bool = False) -> dict:
+        check_options(SavingMixin.load_registry, locals())
         # read by `view_setup_args` and by users who want to know what a file was made with
         if not trust:
             check_model(dir_path, prefix)
@@ -203,6 +230,7 @@ class SavingMixin(ArchesMixin, BaseModelClass):
 
     @staticmethod
     def view_setup_args(dir_path: str | os.PathLike[str], prefix: str | None = None, *, trust: bool = False) -> None:
+        check_options(SavingMixin.view_setup_args, locals())
         # that of scvi-tools would not look into the file
         AnnDataManager.view_setup_method_args(SavingMixin.load_registry(dir_path, prefix, trust=trust))
 

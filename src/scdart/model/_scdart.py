@@ -9,9 +9,11 @@ from scvi.data import AnnDataManager, AnnDataManagerValidationCheck
 from scvi.model.base import ArchesMixin, BaseModelClass, UnsupervisedTrainingMixin
 
 from scdart import pp
+from scdart._anchor_slots import support_of_anchors
 from scdart._batches import batches_of
 from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
+from scdart._options import Range, check_options
 from scdart._random import streams_kept
 from scdart.data import (
     MODALITIES,
@@ -31,18 +33,20 @@ from scdart.data import (
 )
 from scdart.module import SCDARTModule
 
+from ._checkpoint import EpochCheckpoint, check_state, describe_data, plain_options
 from ._inference import InferenceMixin
 from ._initialization import initialize_from_data
 from ._links import LinksMixin
 from ._new_batches import NewBatchesMixin
 from ._presets import PRESETS
 from ._saving import SavingMixin
-from ._training_plan import SCDARTTrainingPlan
+from ._training_plan import SCDARTTrainingPlan, check_plan
 
 if TYPE_CHECKING:
-    from mudata import MuData
+    from collections.abc import Mapping
+    from os import PathLike
 
-_PLAIN = bool | int | float | str
+    from mudata import MuData
 
 
 class SCDART(
@@ -89,6 +93,9 @@ class SCDART(
     _data_splitter_cls = UnpairedDataSplitter
     _training_plan_cls = SCDARTTrainingPlan
 
+    #: How far held-out genes support the anchors that the model was trained with; saved with it.
+    support_: float = 1.0
+
     def __init__(
         self,
         mdata: MuData | None = None,
@@ -98,12 +105,14 @@ class SCDART(
         preset: Literal["default", "paper"] = "default",
         **module_kwargs: Any,
     ) -> None:
+        check_options(SCDART.__init__, locals())
         super().__init__(mdata, registry)
         self._has_training_data = mdata is not None
         self._preset = chosen(preset, PRESETS, "preset")
         options = {**self._preset.module, **module_kwargs}
         if n_latent is not None:
             options["n_latent"] = n_latent
+        self._check_groups(options)
         stats = self.summary_stats
         n_genes, n_peaks = (stats[modality.n_features] for modality in MODALITIES.values())
         self.module = self._module_cls(
@@ -118,11 +127,26 @@ class SCDART(
         # A model that is being loaded gets the statistics of its training data with its weights.
         if self._adata_manager is not None and self._adata_manager._source_registry is None:
             initialize_from_data(self.module, self._adata_manager, anchored=self._anchored)
+            if self._anchored:
+                anchors_key = self._adata_manager.data_registry[REGISTRY_KEYS.ANCHORS].attr_key
+                self.support_ = support_of_anchors(self._adata_manager.adata, anchors_key)
         self._model_summary_string = (
             f"SCDART with {n_genes} genes, {n_peaks} peaks, {stats[PriorField.N_LINKS]} prior links, "
             f"n_latent: {self.module.n_latent}, preset: {preset}"
         )
         self.init_params_ = self._get_init_params(locals())
+
+    def _check_groups(self, options: dict[str, Any]) -> None:
+        """Raise if labels of groups were registered that neither anchors nor a loss would use."""
+        if self._adata_manager is None:
+            return
+        registered = self._adata_manager.data_registry
+        if MODALITIES[RNA].groups in registered and not self._anchored and not options.get("group_weight"):
+            raise ValueError(
+                "groups_key was given, but nothing uses it: set up the data with anchors, which look for partners "
+                "within groups, or pass group_weight=1.0, which draws the means of groups together as the preset "
+                "'paper' does."
+            )
 
     @property
     def _anchored(self) -> bool:
@@ -163,8 +187,10 @@ class SCDART(
             the default slot is not there, the former is run with its defaults. Confidence that was written with the
             anchors counts; that of others does not. ``None`` trains without cell anchors.
         groups_key
-            Column of both modalities' ``obs`` with labels of cells known to correspond, such as root cells
-            (scDART-anchor); cells without label are missing values. ``None`` trains without group anchors.
+            Column of both modalities' ``obs`` with labels of cells known to correspond, such as sorted gates or root
+            cells; cells without label are missing values. Anchors have to know them, see :func:`scdart.pp.anchors`.
+            With ``group_weight``, as in the preset ``"paper"`` (scDART-anchor), the mean positions of groups are drawn
+            together instead. ``None`` knows no groups.
         batch_key
             Column of ``obs`` of both modalities, or of one, with the batch of each cell (donor, lane, laboratory). What
             sets the batches of a modality apart, as :func:`scdart.pp.batch_factors` has found it, is taken out of all
@@ -181,6 +207,7 @@ class SCDART(
         ValueError
             If counts, names, prior or coordinates cannot be used; the message says what to change.
         """
+        check_options(SCDART.setup_mudata, locals())
         modalities = dict(modalities) if modalities else {m.argument: role for role, m in MODALITIES.items()}
         setup_method_args = cls._get_setup_method_args(**locals())
         mod = cls._create_modalities_attr_dict(modalities, setup_method_args)
@@ -198,12 +225,19 @@ class SCDART(
                         atac_mod=mods[ATAC],
                         rna_layer=rna_layer,
                         atac_layer=atac_layer,
+                        groups_key=groups_key,
                         batch_key=batch_key,
                     )
         confidence = checked_confidence(mdata, anchors_key, mods)
         batches = _batch_columns(mdata, batch_key, mods, kwargs.get("source_registry"))
         fields = [
-            PriorField(REGISTRY_KEYS.GENE_ACTIVITY, prior_key, mod_key=mods[ATAC], correct_data_format=False),
+            PriorField(
+                REGISTRY_KEYS.GENE_ACTIVITY,
+                prior_key,
+                rna_mod=mods[RNA],
+                mod_key=mods[ATAC],
+                correct_data_format=False,
+            ),
             AnchorsField(REGISTRY_KEYS.ANCHORS, anchors_key),
         ]
         for role, modality in MODALITIES.items():
@@ -240,11 +274,16 @@ class SCDART(
         shuffle_set_split: bool = True,
         batch_size: int | None = None,
         early_stopping: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
+        ckpt_path: str | PathLike[str] | None = None,
         datasplitter_kwargs: dict | None = None,
         plan_kwargs: dict | None = None,
         **trainer_kwargs: Any,
     ) -> None:
         """Train the model. Global random streams are read, and left as they were.
+
+        Training that was interrupted goes on from its last epoch with ``checkpoint``, and ends on a CPU with the
+        weights and the history of a run without interruption. Make the model anew for it, of the same data.
 
         Parameters
         ----------
@@ -264,6 +303,11 @@ class SCDART(
             Cells of each modality per minibatch; ``None`` leaves it to the preset.
         early_stopping
             Stop when ``validation_loss`` no longer falls. Options such as ``early_stopping_patience`` may follow.
+        checkpoint
+            Folder to keep the state of training in, written after every epoch. If it holds one, training goes on from
+            there.
+        ckpt_path
+            State of training to start from, as :meth:`lightning.pytorch.Trainer.save_checkpoint` writes it.
         datasplitter_kwargs
             Options of :class:`scdart.data.UnpairedDataSplitter`.
         plan_kwargs
@@ -274,9 +318,13 @@ class SCDART(
         Raises
         ------
         ValueError
-            If early stopping or checkpointing is asked for without validation cells, or ``plan_kwargs`` holds a name
-            that is neither an option nor a loss term.
+            If an option is out of its range, early stopping or checkpointing is asked for without validation cells,
+            ``plan_kwargs`` holds a name that is neither an option nor a loss term, ``checkpoint`` holds the state of
+            another run, or the training diverges.
+        OSError
+            If ``checkpoint`` cannot be written to, or ``ckpt_path`` does not exist.
         """
+        check_training(locals())
         datasplitter_kwargs = datasplitter_kwargs or {}
         validates = early_stopping or trainer_kwargs.get("enable_checkpointing", False)
         if train_size is None:
@@ -290,16 +338,24 @@ class SCDART(
         batch_size = batch_size or self._preset.batch_size(n_cells)
         if max_epochs is None:
             max_epochs = self._preset.max_epochs(n_cells, batch_size, train_size, paired=self._anchored)
-        self._note_training(
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            train_size=train_size,
-            validation_size=validation_size,
-            shuffle_set_split=shuffle_set_split,
-            early_stopping=early_stopping,
-            plan_kwargs=plan_kwargs,
-            **trainer_kwargs,
-        )
+        options = {
+            "max_epochs": max_epochs,
+            "batch_size": batch_size,
+            "train_size": train_size,
+            "validation_size": validation_size,
+            "shuffle_set_split": shuffle_set_split,
+            "early_stopping": early_stopping,
+        }
+        noted = {"seed": settings.seed, **plain_options({**options, "plan_kwargs": plan_kwargs, **trainer_kwargs})}
+        if checkpoint is not None:
+            made = self.init_params_["non_kwargs"] | self.init_params_["kwargs"]
+            run = {**plain_options({**made, **options, "plan_kwargs": plan_kwargs}), "seed": settings.seed}
+            keeper = EpochCheckpoint(checkpoint, run | describe_data(self.adata_manager))
+            trainer_kwargs["callbacks"] = [*trainer_kwargs.get("callbacks", []), keeper]
+            ckpt_path = keeper.ckpt_path or ckpt_path
+        if ckpt_path is not None:
+            check_state(ckpt_path)
+        self.train_settings_ = [*getattr(self, "train_settings_", []), noted]
         trainer_kwargs.setdefault("early_stopping_monitor", "validation_loss")
         # Inference leaves the module in eval mode, and Lightning trains a module in the mode that it finds.
         self.module.train()
@@ -307,33 +363,20 @@ class SCDART(
         trainer_kwargs.setdefault("use_distributed_sampler", False)
         with streams_kept():
             super().train(
-                max_epochs=max_epochs,
+                **options,
                 accelerator=accelerator,
                 devices=devices,
-                train_size=train_size,
-                validation_size=validation_size,
-                shuffle_set_split=shuffle_set_split,
-                batch_size=batch_size,
-                early_stopping=early_stopping,
+                ckpt_path=ckpt_path,
                 datasplitter_kwargs={"anchored": self._anchored, **datasplitter_kwargs},
                 plan_kwargs={**self._preset.plan, **(plan_kwargs or {})},
                 **trainer_kwargs,
             )
 
-    def _note_training(self, **options: Any) -> None:
-        """Keep, with the model when it is saved, what it takes to repeat the training; not objects such as loggers."""
-        kept = {
-            key: _plain(value) for key, value in options.items() if isinstance(value, bool | int | float | str | dict)
-        }
-        kept = {key: value for key, value in kept.items() if value != {}}
-        self.train_settings_ = [*getattr(self, "train_settings_", []), {"seed": settings.seed, **kept}]
 
-
-def _plain(value: Any) -> Any:
-    """Leave out of a dictionary what is no plain value: a file that names classes is refused when it is loaded."""
-    if not isinstance(value, dict):
-        return value
-    return {key: each for key, each in value.items() if isinstance(each, _PLAIN | list | tuple)}
+def check_training(given: Mapping[str, Any]) -> None:
+    """Raise unless options of :meth:`SCDART.train`, and of its training plan, can be trained with."""
+    check_options(SCDART.train, given, batch_size=Range(2, 1_000_000))
+    check_plan(given.get("plan_kwargs") or {})
 
 
 def _batch_columns(

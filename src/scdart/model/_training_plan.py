@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 from scvi.train import TrainingPlan
 
+from scdart._options import NOT_NEGATIVE, check_number, check_options
+from scdart.module import LOSS_TERMS
+
+from ._checkpoint import between_epochs, finish_epochs, history_of, plain_history, random_streams, set_random_streams
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from scvi.module.base import BaseModuleClass, LossOutput
+
+
+#: Where a checkpoint holds what Lightning does not keep.
+_RESUMED: Final = "scdart"
 
 
 class SCDARTTrainingPlan(TrainingPlan):
@@ -48,11 +57,10 @@ class SCDARTTrainingPlan(TrainingPlan):
         lr_scheduler_metric: str = "validation_loss",
         **kwargs: Any,
     ) -> None:
+        check_plan({**locals(), **kwargs})
         super().__init__(
             module, lr=lr, eps=eps, weight_decay=weight_decay, lr_scheduler_metric=lr_scheduler_metric, **kwargs
         )
-        if lr_schedule not in ("cosine", "constant"):
-            raise ValueError(f"lr_schedule={lr_schedule!r}: use 'cosine' or 'constant'.")
         # Whatever scvi-tools does not know, it takes for an option of the loss.
         if unknown := sorted(self.loss_kwargs.keys() - module.weights.keys()):
             raise ValueError(
@@ -60,6 +68,7 @@ class SCDARTTrainingPlan(TrainingPlan):
                 f"{list(module.weights)}. Weights for every run, such as pair_weight, are options of the model."
             )
         self.lr_schedule = lr_schedule
+        self._resumed: dict[str, Any] = {}
 
     def _optimizer_creator_fn(self, optimizer_cls: type[torch.optim.Adam]) -> Callable[[Iterable], torch.optim.Adam]:
         # The fused step is several times faster on the wide peaks layer than the default one.
@@ -76,6 +85,17 @@ class SCDARTTrainingPlan(TrainingPlan):
             config["lr_scheduler"] = {"scheduler": scheduler, "interval": "step"}
         return config
 
+    def on_train_epoch_end(self) -> None:
+        """Stop a training that has diverged; a minibatch without end takes all weights along, on every device."""
+        super().on_train_epoch_end()
+        values = [value for value in self.module.state_dict().values() if value.is_floating_point()]
+        if not torch.stack([value.isfinite().all() for value in values]).all():
+            raise ValueError(
+                f"Training diverged in epoch {self.current_epoch + 1} of {self.trainer.max_epochs}: weights are no "
+                f"longer finite. Pass a smaller learning rate than plan_kwargs={{'lr': {self.lr:g}}}, or smaller "
+                "weights of the losses."
+            )
+
     def compute_and_log_metrics(self, loss_output: LossOutput, metrics: Any, mode: str) -> None:
         """Log the loss terms; there is no likelihood, hence none of the ELBO metrics of the base class."""
         self.log_dict(
@@ -85,3 +105,41 @@ class SCDARTTrainingPlan(TrainingPlan):
             batch_size=loss_output.n_obs_minibatch,
             sync_dist=self.use_sync_dist,
         )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the random streams and the history, beside what Lightning keeps."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[_RESUMED] = {"streams": random_streams(), "history": plain_history(self.trainer)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them back, and begin the next epoch at its first minibatch."""
+        super().on_load_checkpoint(checkpoint)
+        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+        if between_epochs(progress):
+            finish_epochs(progress)
+            self._resumed = checkpoint.get(_RESUMED, {})
+
+    def on_train_start(self) -> None:
+        """Continue where the epoch before ended. Lightning itself would go on within that epoch, past its end."""
+        super().on_train_start()
+        if not self._resumed:
+            return
+        self.trainer.fit_loop.restarting = False
+        set_random_streams(self._resumed["streams"])
+        if hasattr(self.trainer.logger, "history"):
+            self.trainer.logger.experiment.data.update(history_of(self._resumed["history"]))
+
+    def on_train_epoch_start(self) -> None:
+        """Draw what an iterator over minibatches draws when it is made, as it already was before a resumed epoch."""
+        super().on_train_epoch_start()
+        if self._resumed:
+            torch.empty((), dtype=torch.int64).random_()
+            self._resumed = {}
+
+
+def check_plan(given: Mapping[str, Any]) -> None:
+    """Raise unless options of the plan, and weights of loss terms among them, are in their range."""
+    check_options(SCDARTTrainingPlan.__init__, given)
+    for term in LOSS_TERMS:
+        if term.name in given:
+            check_number(term.name, given[term.name], NOT_NEGATIVE)

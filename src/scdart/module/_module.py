@@ -11,6 +11,7 @@ from torch import nn
 
 from scdart._checks import chosen
 from scdart._constants import ATAC, RNA
+from scdart._options import NOT_NEGATIVE, check_number, check_options
 from scdart.data import BATCH_KEYS
 
 from ._architectures import ARCHITECTURES, Sizes
@@ -115,12 +116,9 @@ class SCDARTModule(BaseModuleClass):
         squared_groups: bool = True,
         **weights: float,
     ) -> None:
+        check_options(SCDARTModule.__init__, locals())
         super().__init__()
         make_parts = chosen(architecture, ARCHITECTURES, "architecture")
-        if distance_spread is not None and distance_spread <= 0:
-            raise ValueError(
-                f"distance_spread={distance_spread} must be positive, or None for that of diffusion distances."
-            )
         self.n_blocks, self.n_latent, self.squared_groups = n_blocks, n_latent, squared_groups
         distances: dict[str, Any] = {"squared": squared_distances}
         if distance_loss == "log":
@@ -240,4 +238,6 @@ def _weights(given: dict[str, float]) -> dict[str, float]:
     options = {term.option for term in LOSS_TERMS}
     if unknown := sorted(set(given) - options):
         raise TypeError(f"{unknown} are no options of the model; the weights of its losses are {sorted(options)}.")
+    for option, weight in given.items():
+        check_number(option, weight, NOT_NEGATIVE)
     return {term.name: given.get(term.option, term.weight) for term in LOSS_TERMS}

@@ -113,7 +113,7 @@ def _expression(step: Step) -> torch.Tensor | None:
 
 
 def _group(step: Step) -> torch.Tensor | None:
-    if any(BATCH_KEYS.GROUPS not in step.tensors[role] for role in step.z):
+    if not step.module.weights["group"] or any(BATCH_KEYS.GROUPS not in step.tensors[role] for role in step.z):
         return None
     labelled = ((step.z[role], step.tensors[role][BATCH_KEYS.GROUPS]) for role in (RNA, ATAC))
     return group_anchor_loss(*next(labelled), *next(labelled), squared=step.module.squared_groups)
@@ -161,5 +161,5 @@ LOSS_TERMS: Final[tuple[LossTerm, ...]] = (
         (expression_loss,),
         _expression,
     ),
-    LossTerm("group", "anchored groups", r"L_{\text{group}}", "group_weight", 1.0, (group_anchor_loss,), _group),
+    LossTerm("group", "anchored groups", r"L_{\text{group}}", "group_weight", 0.0, (group_anchor_loss,), _group),
 )

@@ -10,6 +10,7 @@ from matplotlib.transforms import ScaledTranslation
 from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 
 from ._canvas import LABEL, add_key, draw_points, figure_of, finish, make_axes, outlined_text
 from ._colors import CONTINUOUS, color_points, is_number
@@ -92,6 +93,7 @@ def backbone(
     >>> ax.get_title()
     'backbone'
     """
+    check_options(backbone, locals())
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     tree = _described(mdata, key)
     mods = (rna_mod, atac_mod)
@@ -165,6 +167,7 @@ def branches(
     >>> [ax.get_title() for ax in scdart.pl.branches(mdata, show=False)]
     ['branches', 'trajectory_0']
     """
+    check_options(branches, locals())
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     tree = _described(mdata, key)
     order = mdata.obsm[f"{key}_order"]

@@ -10,6 +10,7 @@ import pandas as pd
 from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 
 from ._canvas import add_key, draw_points, finish, make_axes, plain
 from ._colors import CONTINUOUS, MODALITY_COLORS, color_points, is_number
@@ -76,6 +77,7 @@ def alignment_confidence(
     >>> [ax.get_title() for ax in axes]
     ['RNA', 'ATAC', 'cells below']
     """
+    check_options(alignment_confidence, locals())
     mods = {RNA: rna_mod, ATAC: atac_mod}
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     points = find_points(mdata, basis=basis, use_rep=use_rep, mods=(rna_mod, atac_mod))

@@ -8,6 +8,7 @@ import numpy as np
 
 from scdart._checks import check_modalities
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 from scdart._random import seed_of
 from scdart.tl import dynamic_curves, dynamic_values
 
@@ -88,6 +89,7 @@ def dynamic_features(
     >>> [ax.get_xlabel() for ax in axes]
     ['pseudotime', 'pseudotime']
     """
+    check_options(dynamic_features, locals())
     names = [features] if isinstance(features, str) else list(features)
     curves = dynamic_curves(mdata, names, mod=mod, key=key)
     observed = dynamic_values(mdata, names, mod=mod, key=key) if points else None
@@ -208,6 +210,7 @@ def dynamic_heatmap(
     >>> len(ax.get_yticks())
     10
     """
+    check_options(dynamic_heatmap, locals())
     table = _tested(mdata, mod, key)
     part = _one_trajectory(mdata, table, trajectory, mod, key)
     if features is None:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
-from scdart._checks import check_modalities, check_option, stored_counts
+from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
+from scdart._expression import measured_expression, predicted_expression
 from scdart._neighbors import nearest
+from scdart._options import check_options
 
 from ._canvas import add_key, draw_points, finish, make_axes, one_or_all, plain, point_size
 from ._colors import CONTINUOUS, MISSING, OKABE_ITO, color_points
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from scdart.model import SCDART
 
-_KINDS = ("embedding", "neighbors", "obs_names")
 #: Cells beyond which their density is drawn, not each of them.
 _MAX_POINTS = 5_000
 #: Percentiles where the colours end: a few cells must not set the scale alone.
@@ -109,12 +109,12 @@ def gene_activity(
     >>> [ax.get_title() for ax in axes]
     ['gene0, measured (RNA)', 'gene0, predicted (ATAC)']
     """
+    check_options(gene_activity, locals())
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
-    check_option("kind", kind, _KINDS)
     rna, atac = mdata.mod[rna_mod], mdata.mod[atac_mod]
     genes = [genes] if isinstance(genes, str) else list(genes)
-    measured = _measured(rna, genes, rna_layer, rna_mod)
-    predictions = _predictions(predicted, mdata, atac, genes)
+    measured = pd.DataFrame(measured_expression(rna, genes, rna_layer, rna_mod).toarray(), rna.obs_names, genes)
+    predictions = predicted_expression(predicted, mdata, atac, genes)
     if kind == "embedding":
         points = find_points(mdata, basis=basis, use_rep=use_rep, mods=(rna_mod, atac_mod))
         axes = make_axes(2 * len(genes), 2, ax)
@@ -147,30 +147,6 @@ def gene_activity(
         panel.set_title(f"{gene}, {panel.get_title()}", fontsize="medium")
     finish(axes, given=ax, show=show, save=save)
     return one_or_all(axes)
-
-
-def _measured(rna: AnnData, genes: Sequence[str], layer: str | None, mod: str) -> pd.DataFrame:
-    """Log-normalise some genes as the model does: relative to the median library."""
-    columns = rna.var_names.get_indexer(pd.Index(genes))
-    if (columns < 0).any():
-        missing = [gene for gene, column in zip(genes, columns, strict=True) if column < 0]
-        raise KeyError(f"genes {missing[:5]} are not in mdata[{mod!r}].var_names.")
-    counts = stored_counts(rna, layer, mod)
-    library = np.asarray(counts.sum(axis=1)).ravel()
-    chosen = counts[:, columns]
-    chosen = chosen.toarray() if sp.issparse(chosen) else np.asarray(chosen)
-    scaled = np.log1p(chosen * (np.median(library) / library)[:, None])
-    return pd.DataFrame(scaled, rna.obs_names, list(genes))
-
-
-def _predictions(predicted: SCDART | pd.DataFrame, mdata: MuData, atac: AnnData, genes: Sequence[str]) -> pd.DataFrame:
-    if not isinstance(predicted, pd.DataFrame):
-        return predicted.get_gene_activity(mdata, genes=genes)
-    if missing := [gene for gene in genes if gene not in predicted]:
-        raise KeyError(f"predicted has no column for {missing[:5]}.")
-    if not atac.obs_names.isin(predicted.index).all():
-        raise KeyError(f"predicted has no row for {(~atac.obs_names.isin(predicted.index)).sum():,} ATAC cells.")
-    return predicted.loc[atac.obs_names, list(genes)]
 
 
 def _of_neighbors(

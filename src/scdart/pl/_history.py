@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 from scdart.module import LOSS_TERMS
 
 from ._canvas import finish, make_axes, one_or_all, plain
@@ -91,6 +92,7 @@ def history(
     >>> len(ax.lines[0].get_xdata())
     3
     """
+    check_options(history, locals())
     curves = loss_curves(model)
     terms = list(curves) if terms is None else list(terms)
     if unknown := [term for term in terms if term not in curves]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from scdart._checks import check_modalities, check_option
+from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 
 from ._canvas import add_key, draw_points, finish, make_axes, name_groups, one_or_all
 from ._colors import BOTH, CONTINUOUS, MODALITY_COLORS, OKABE_ITO, color_points, is_number
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._colors import Coloring, Palette
-
-_LAYOUTS = ("joint", "side_by_side")
-_LEGENDS = ("auto", "right margin", "on data", "none")
 
 
 @fill_in_docs
@@ -114,9 +112,9 @@ def latent(
     >>> [ax.get_title() for ax in axes]
     ['modality', 'branch']
     """
+    check_options(latent, locals())
     mods = (rna_mod, atac_mod)
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
-    check_option("layout", layout, _LAYOUTS)
     keys = [color] if isinstance(color, str) else list(color)
     titles = keys if title is None else [title] if isinstance(title, str) else list(title)
     if not keys or len(titles) != len(keys):
@@ -160,7 +158,6 @@ def explain(
     ax: Axes, xy: NDArray[np.float64], values: pd.Series, coloring: Coloring, legend_loc: str, *, margin: bool = True
 ) -> None:
     """Say what the colours are, in the margin, on the points, or both where there are too many for colours alone."""
-    check_option("legend_loc", legend_loc, _LEGENDS)
     if coloring.mappable is not None:
         if margin and legend_loc != "none":
             add_key(ax, coloring)

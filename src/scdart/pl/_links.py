@@ -11,10 +11,12 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Curve
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from scdart._annotation import chromosome_key, peak_intervals, read_annotation
 from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA
 from scdart._docs import fill_in_docs
+from scdart._intervals import chromosome_key, peak_intervals
+from scdart._options import check_options
+from scdart.pp import read_annotation
 
 from ._canvas import finish, make_axes, plain
 from ._colors import OKABE_ITO
@@ -121,6 +123,7 @@ def peak_gene_links(
     >>> ax.get_ylabel()
     'size of the link (|z|)'
     """
+    check_options(peak_gene_links, locals())
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     atac = mdata.mod[atac_mod]
     table = links if isinstance(links, pd.DataFrame) else links.get_peak_gene_links(genes=[gene])

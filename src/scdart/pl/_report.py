@@ -16,6 +16,7 @@ from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
 from scdart._files import check_place, replacing
+from scdart._options import check_options
 from scdart._random import seed_of
 
 from ._colors import is_number
@@ -129,13 +130,12 @@ def report(
     >>> scdart.pl.report(mdata, path="report.html").stat().st_size > 1_000_000
     True
     """
+    check_options(report, locals())
     jinja2, plotly_offline = _optional("jinja2"), _optional("plotly.offline")
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path={str(path)!r}: the folder {str(path.parent)!r} does not exist.")
     check_place(path, f"path={str(path)!r}")
-    if max_cells < 1:
-        raise ValueError(f"max_cells={max_cells} must be at least 1.")
     arguments = dict(model.registry["setup_args"]) if model is not None else {}
     modalities = arguments.get("modalities") or {}
     mods = {RNA: rna_mod or modalities.get("rna_layer", RNA), ATAC: atac_mod or modalities.get("atac_layer", ATAC)}

@@ -35,6 +35,8 @@ class AnchorSettings:
         Times that landmarks without counterpart are left out, and the least share of landmarks that is worth the work.
     prediction_weight
         Weight of the prediction from all features against the canonical coordinates.
+    group_weight
+        Weight of directions between known groups against the canonical coordinates.
     position_weight
         Weight of a cell's position in its own modality against the direction that both modalities share.
     n_geodesic_neighbors
@@ -71,6 +73,7 @@ class AnchorSettings:
     max_selections: int = 3
     min_left_out: float = 0.02
     prediction_weight: float = 2.0
+    group_weight: float = 0.5
     position_weight: float = 1.4
     n_geodesic_neighbors: int = 15
     n_milestones: int = 50

@@ -10,11 +10,14 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
-from scdart._anchor_slots import Anchors, write_anchors
+from scdart._anchor_slots import Anchors, origin_of_anchors, write_anchors
 from scdart._batches import stored_effects
 from scdart._checks import check_cell_names, check_modalities, check_writable, checked_prior
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
+from scdart._groups import known_groups
+from scdart._options import check_options
+from scdart._origins import MADE_FROM
 from scdart._random import seed_of
 
 from ._anchor_settings import AnchorSettings
@@ -40,6 +43,8 @@ def anchors(
     *,
     pairs: Pairs | None = None,
     inferred: bool = True,
+    groups_key: str | None = None,
+    ordered: bool = False,
     n_components: int = 10,
     n_neighbors: int = 30,
     refine: Literal["auto"] | bool = "auto",
@@ -74,8 +79,16 @@ def anchors(
         other cells.
     inferred
         Whether to infer anchors for cells that are in no pair.
+    groups_key
+        Column of both modalities' `obs` with what is known of some cells or of all: sorted gates, time points, types,
+        or root cells alone (scDART-anchor). Missing values where nothing is known. Partners of a labelled cell are
+        looked for within its label, those of other cells among all. A label that only one modality has means that the
+        other lacks such cells.
+    ordered
+        Whether labels follow each other, as time points do: partners may then also have the label before or after. The
+        column must be numeric or an ordered categorical.
     n_components
-        Number of coordinates in which cells are compared.
+        Number of coordinates in which cells are compared; directions between groups come beside these.
     n_neighbors
         Number of partners of a cell.
     refine
@@ -110,12 +123,15 @@ def anchors(
     `mdata.uns[key_added]`
         `"variant"`: `"canonical"`, `"refined"`, `"selected"` (refined, learned from cells with a counterpart) or
         `"known"`. `"agreement"`: for the variants that were compared, mean correlation of transferred expression and
-        activity over held-out genes; `"z"`: that of the one that was taken, in standard deviations of mismatched genes.
+        activity over held-out genes; `"z"`: that of the one that was taken, in standard deviations of mismatched genes;
+        `"support"`: how far that supports that anchors are right at all, in [0, 1].
         `"n_pairs"`: number of known pairs. `"params"`: all settings that the result depends on. `"confidence_key"`
-        and `"checksum"`: with which confidence these weights go together.
+        and `"checksum"`: with which confidence these weights go together. `"made_from"`: shape, names and checksums of
+        counts and prior that anchors were inferred from. Those that were inferred from others are not used.
     `mdata.mod[...].obsm["X_" + key_added]`
-        Of both modalities: coordinates in which they were compared. The first n_components columns are directions, rows
-        of length 1; when refined, 10 columns of positions follow. Not there without inferred anchors.
+        Of both modalities: coordinates in which they were compared. The first n_components columns are directions (with
+        groups, one more for each question that tells them apart), rows of length 1; when refined, 10 columns of
+        positions follow. Not there without inferred anchors.
     `mdata.mod[...].obsm[key_added + "_confidence"]`
         Of both modalities: confidence in [0, 1] that the other modality has such cells, of shape (n_cells, 1). Cells
         that it lacks, or has in far smaller proportion, are near 0, known cells are 1.
@@ -123,9 +139,10 @@ def anchors(
     Raises
     ------
     KeyError
-        A modality, a layer, the prior or a cell of `pairs` is missing.
+        A modality, a layer, the prior, a cell of `pairs` or the column `groups_key` is missing.
     ValueError
-        Counts, prior, pairs or options cannot be used, or no expressed gene has an open peak.
+        Counts, prior, pairs, labels or options cannot be used, or no expressed gene has an open peak. Labels cannot if
+        the modalities have none in common or spell them differently, or if every cell has one of its own.
 
     Warns
     -----
@@ -148,10 +165,12 @@ def anchors(
     >>> mdata.uns["anchors"]["variant"]
     'refined'
     """
+    check_options(anchors, locals())
     mods = {RNA: rna_mod, ATAC: atac_mod}
     rna, atac = _modalities(mdata, mods, copy=copy)
-    _check_options(pairs, inferred, n_components, n_neighbors, refine)
+    _check_known(pairs, groups_key, inferred=inferred, ordered=ordered)
     known = None if pairs is None else known_pairs(pairs, rna, atac)
+    groups = None if groups_key is None else known_groups(mdata, groups_key, mods, ordered=ordered)
     settings = AnchorSettings(n_components, n_neighbors, refine, seed_of(random_state))
     target = mdata.copy() if copy else mdata
     if inferred:
@@ -163,19 +182,25 @@ def anchors(
             ensure_factors(target, batch_key, rna_mod, atac_mod, rna_layer, atac_layer, settings.random_state)
         effects = {mod: stored_effects(target, mod, batch_key) for mod in mods.values()}
         seen = expression(rna_counts, effects[rna_mod]), accessibility(atac_counts, effects[atac_mod])
-        found = infer_anchors(Evidence(*seen, prior, known), settings)
+        found = infer_anchors(Evidence(*seen, prior, known, groups), settings)
+        layers = {RNA: rna_layer, ATAC: atac_layer}
+        made_from = {MADE_FROM: origin_of_anchors(target, mods, layers, prior, batch_key)}
     else:
         assert known is not None
+        made_from = {}
         confidence = {RNA: known.getnnz(axis=1) > 0, ATAC: known.getnnz(axis=0) > 0}
         found = Anchors(normalize(known, norm="l1", axis=0), confidence, {}, {"variant": "known"})
 
     described = {
         **found.described,
+        **made_from,
         "n_pairs": 0 if known is None else known.nnz,
         "params": {"inferred": inferred, "prior_key": prior_key, **asdict(settings)},
     }
     if batch_key is not None:
         described["params"]["batch_key"] = batch_key
+    if groups_key is not None:
+        described["params"] |= {"groups_key": groups_key, "ordered": ordered}
     write_anchors(target, found._replace(described=described), key_added, mods)
     return target if copy else None
 
@@ -242,6 +267,7 @@ def set_anchors(
     >>> mdata.obsp["anchors"].nnz, mdata.uns["anchors"]["variant"]
     (50, 'given')
     """
+    check_options(set_anchors, locals())
     mods = {RNA: rna_mod, ATAC: atac_mod}
     rna, atac = _modalities(mdata, mods, copy=copy)
     weights = _given_weights(matrix, rna, atac)
@@ -303,18 +329,18 @@ def _modalities(mdata: MuData, mods: Mapping[str, str], *, copy: bool) -> tuple[
     return mdata.mod[mods[RNA]], mdata.mod[mods[ATAC]]
 
 
-def _check_options(
-    pairs: Pairs | None, inferred: bool, n_components: int, n_neighbors: int, refine: Literal["auto"] | bool
-) -> None:
+def _check_known(pairs: Pairs | None, groups_key: str | None, *, inferred: bool, ordered: bool) -> None:
     if isinstance(pairs, str) and pairs != "obs_names":
         raise ValueError(f"pairs={pairs!r} is not known: pass 'obs_names', or names of RNA and ATAC cells.")
     if pairs is None and not inferred:
         raise ValueError("inferred=False without pairs leaves no anchors: pass pairs, or inferred=True.")
-    if refine not in ("auto", True, False):
-        raise ValueError(f"refine={refine!r} is not known: pass 'auto', True or False.")
-    for argument, value in {"n_components": n_components, "n_neighbors": n_neighbors}.items():
-        if value < 1:
-            raise ValueError(f"{argument}={value} must be at least 1.")
+    if groups_key is not None and not inferred:
+        raise ValueError(
+            f"groups_key={groups_key!r} says where partners are looked for, and inferred=False looks for none: leave "
+            "one of them out."
+        )
+    if ordered and groups_key is None:
+        raise ValueError("ordered=True is about the labels of groups_key: name their column.")
 
 
 def _check_overlap(rna: sp.csr_matrix, atac: sp.csr_matrix, prior: sp.csr_matrix, mods: Mapping[str, str]) -> None:

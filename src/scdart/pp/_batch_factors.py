@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scdart._batches import batches_of, check_batches, has_factors
+from scdart._batches import batches_of, check_batches
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, BATCH_FACTORS, RNA
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
+from scdart._origins import MADE_FROM, has_factors_of, origin_of_counts
 from scdart._progress import parts
 from scdart._random import seed_of
 
@@ -77,7 +79,8 @@ def batch_factors(
         What counts of genes, or weights of open peaks, are multiplied by, of shape (n_features, n_batches), float32.
     `uns["batch_factors"]`
         `"batch_key"`; `"batches"`: names of the columns; `"matched"`: share of the cells of each batch that have a
-        counterpart in another; `"spread"`: standard deviation of log-factors, about 0 without effect; `"params"`.
+        counterpart in another; `"spread"`: standard deviation of log-factors, about 0 without effect; `"params"`;
+        `"made_from"`: shape, names and a checksum of the counts.
 
     Raises
     ------
@@ -100,15 +103,14 @@ def batch_factors(
     >>> mdata["rna"].varm["batch_factors"].shape, "batch_factors" in mdata["atac"].varm
     ((200, 2), False)
     """
+    check_options(batch_factors, locals())
     mods = {RNA: rna_mod, ATAC: atac_mod}
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     check_writable(mdata, copy=copy)
-    if n_neighbors < 1:
-        raise ValueError(f"n_neighbors={n_neighbors} must be at least 1.")
     check_batches(mdata, batch_key, mods, min_cells=n_neighbors + 1)
     found = {mod: batches for mod in mods.values() if (batches := batches_of(mdata.mod[mod], batch_key)) is not None}
     seed, layers = seed_of(random_state), {RNA: rna_layer, ATAC: atac_layer}
-    written = {}
+    written, made_from = {}, {}
     with parts("Batches", len(found)) as begin:
         for role, mod in mods.items():
             if mod not in found:
@@ -116,6 +118,7 @@ def batch_factors(
             batches = found[mod]
             begin(f"factors of {len(batches.names)} batches of {mod}")
             counts = modality_counts(mdata, mod, layers[role])
+            made_from[mod] = origin_of_counts(mdata.mod[mod], layers[role], mod, batch_key)
             written[mod] = estimate_factors(role, counts, batches.codes, n_neighbors, seed)
 
     target = mdata.copy() if copy else mdata
@@ -129,6 +132,7 @@ def batch_factors(
             "matched": dict(zip(names, estimate.matched.tolist(), strict=True)),
             "spread": float(estimate.log_factors.std()),
             "params": {"n_neighbors": n_neighbors, "random_state": seed},
+            MADE_FROM: made_from[mod],
         }
         logger.info(
             "Batches of %s: cells with a counterpart %s, spread of log-factors %.2f.",
@@ -148,8 +152,9 @@ def ensure_factors(
     atac_layer: str | None,
     seed: int,
 ) -> None:
-    """Write factors unless those of just these batches are there."""
-    if not all(has_factors(mdata, mod, batch_key) for mod in (rna_mod, atac_mod)):
+    """Write factors unless those of just these batches and counts are there."""
+    layers = {rna_mod: rna_layer, atac_mod: atac_layer}
+    if not all(has_factors_of(mdata, mod, batch_key, layer) for mod, layer in layers.items()):
         batch_factors(
             mdata,
             batch_key,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,11 +13,15 @@ from sklearn.preprocessing import normalize
 from scdart._ridge import cross_fitted_ridge
 
 from ._features import lsi, pca
-from ._matching import counterpart_confidence, soft_neighbors
+from ._matching import Related, counterpart_confidence, related_neighbors
 from ._positions import Partners, knn_graph, relative_positions
 
 if TYPE_CHECKING:
+    from scdart._groups import Groups
+
     from ._anchor_settings import AnchorSettings
+
+logger = logging.getLogger(__name__)
 
 #: ATAC cells whose gene activity is written down at a time.
 _CHUNK = 4096
@@ -36,12 +41,25 @@ class Evidence:
         Links of shape (n_peaks, n_genes).
     known
         Weights of pairs that are known, of shape (n_rna, n_atac).
+    groups
+        Labels of cells: partners of a labelled cell have a label that goes with its own.
     """
 
     expression: sp.csr_matrix
     accessibility: sp.csr_matrix
     prior: sp.csr_matrix
     known: sp.csr_matrix | None = None
+    groups: Groups | None = None
+
+    def subset(self, rna: np.ndarray, atac: np.ndarray) -> Evidence:
+        """Keep some cells of either modality."""
+        return replace(
+            self,
+            expression=self.expression[rna],
+            accessibility=self.accessibility[atac],
+            known=None if self.known is None else self.known[rna][:, atac],
+            groups=None if self.groups is None else self.groups.subset(rna, atac),
+        )
 
 
 class Coordinates(NamedTuple):
@@ -85,9 +103,12 @@ class Landmarks(NamedTuple):
 
 
 def draw_landmarks(evidence: Evidence, settings: AnchorSettings, rng: np.random.Generator) -> Landmarks:
-    """Draw cells of either modality at random, and place them in their own modality."""
+    """Draw cells of either modality at random, of those that can have a counterpart, and place them in their own."""
     n_rna, n_atac = evidence.expression.shape[0], evidence.accessibility.shape[0]
-    rna, atac = (np.sort(rng.permutation(n)[: settings.max_landmarks]) for n in (n_rna, n_atac))
+    able = [np.arange(n_rna), np.arange(n_atac)]
+    if evidence.groups is not None:
+        able = [np.flatnonzero(has) for has in evidence.groups.has_counterpart()]
+    rna, atac = (np.sort(rng.permutation(rows)[: settings.max_landmarks]) for rows in able)
     own_rna = pca(evidence.expression[rna], random_state=settings.random_state)
     return Landmarks(rna, atac, own_rna, lsi(evidence.accessibility[atac], random_state=settings.random_state))
 
@@ -165,8 +186,11 @@ def refined_coordinates(
     atac_graph = knn_graph(landmarks.own_atac, settings.n_geodesic_neighbors)
     refined, n_components = canonical.unit(), canonical.rna.shape[1]
     for _ in range(settings.n_rounds):
-        atac_of_rna, rna_of_atac = partners(refined, landmarks, settings, evidence.known, queries=landmarks)
+        atac_of_rna, rna_of_atac = partners(refined, landmarks, settings, evidence, queries=landmarks)
         confidence = landmark_confidence(refined, atac_of_rna, rna_of_atac, landmarks, settings)
+        if not (confidence.rna.any() and confidence.atac.any()):
+            logger.info("No cell has a counterpart to learn from: coordinates are not refined further.")
+            break
         near = relative_positions(
             rna_graph,
             atac_graph,
@@ -198,20 +222,23 @@ def partners(
     coordinates: Coordinates,
     landmarks: Landmarks,
     settings: AnchorSettings,
-    known: sp.csr_matrix | None = None,
+    evidence: Evidence,
     *,
     queries: Landmarks | None = None,
 ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """Weigh partners of either modality's cells, landmarks of the other modality or known.
+    """Weigh partners of either modality's cells: landmarks of the other modality with a label that goes, or known.
 
     Returns
     -------
     ATAC partners of RNA cells, of shape (n_rna, n_atac), and RNA partners of ATAC cells, of shape (n_atac, n_rna), or
-    those of the rows of `queries`; rows sum to 1.
+    those of the rows of `queries`; rows sum to 1, or to 0 where no landmark can be a partner.
     """
     rna, atac = (slice(None), slice(None)) if queries is None else (queries.rna, queries.atac)
-    atac_of_rna = soft_neighbors(coordinates.rna[rna], coordinates.atac, settings, landmarks.atac)
-    rna_of_atac = soft_neighbors(coordinates.atac[atac], coordinates.rna, settings, landmarks.rna)
+    known, groups = evidence.known, evidence.groups
+    forth = None if groups is None else Related(groups.rna[rna], groups.atac, groups.related)
+    back = None if groups is None else Related(groups.atac[atac], groups.rna, groups.related)
+    atac_of_rna = related_neighbors(coordinates.rna[rna], coordinates.atac, settings, landmarks.atac, forth)
+    rna_of_atac = related_neighbors(coordinates.atac[atac], coordinates.rna, settings, landmarks.rna, back)
     if known is None:
         return atac_of_rna, rna_of_atac
     return override_rows(atac_of_rna, known[rna]), override_rows(rna_of_atac, known.T.tocsr()[atac])

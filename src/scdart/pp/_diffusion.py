@@ -18,6 +18,8 @@ from scdart._batches import stored_effects
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
+from scdart._origins import MADE_FROM, origin_of_coordinates
 from scdart._progress import parts
 from scdart._random import seed_of
 
@@ -123,8 +125,9 @@ def diffusion_coordinates(
         t are given several times, it is the share of all t that the block stands for, times the number of blocks.
     `uns[key_added]`
         `"t"` and `"repeats"` (each number once, and how often it was given), `"n_components"` (columns of a block),
-        `"potential"`, `"n_neighbors"`, `"n_pcs"` or `"use_rep"`, and `"explained"`: for each t, the estimated share of
-        the cells' squared distances that its block holds.
+        `"potential"`, `"n_neighbors"`, `"n_pcs"` or `"use_rep"`, `"explained"`: for each t, the estimated share of
+        the cells' squared distances that its block holds, and `"made_from"`: slot, shape, names and a checksum of the
+        counts or components. Coordinates that were made from others are not used.
 
     Raises
     ------
@@ -161,7 +164,8 @@ def diffusion_coordinates(
     >>> mdata["rna"].obsm["X_diffusion_coordinates"].shape
     (60, 8)
     """
-    times = _check_options(t, n_neighbors, n_components, n_pcs)
+    check_options(diffusion_coordinates, locals())
+    times = np.atleast_1d(t).tolist()
     layers = {rna_mod: rna_layer, atac_mod: atac_layer}
     check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
     check_writable(mdata, copy=copy)
@@ -201,22 +205,21 @@ def diffusion_coordinates(
             source: dict[str, Any] = {"use_rep": reps[mod]} if mod in reps else {"n_pcs": n_pcs}
             if batch_key is not None:
                 source["batch_key"] = batch_key
-            written[mod] = coordinates, {**description, "n_neighbors": n_neighbors, **source}
+            made_from = origin_of_coordinates(target.mod[mod], source, layers[mod], mod, batch_key)
+            written[mod] = (
+                coordinates,
+                {
+                    **description,
+                    "n_neighbors": n_neighbors,
+                    **source,
+                    MADE_FROM: made_from,
+                },
+            )
 
     for mod, (coordinates, description) in written.items():
         target.mod[mod].obsm[f"X_{key_added}"] = coordinates
         target.mod[mod].uns[key_added] = description
     return target if copy else None
-
-
-def _check_options(t: Sequence[int], n_neighbors: int, n_components: int | None, n_pcs: int) -> list[int]:
-    times = np.atleast_1d(np.asarray(t))
-    if times.size == 0 or times.ndim > 1 or (times != np.round(times)).any() or (times < 0).any():
-        raise ValueError(f"t={t!r} must be numbers of steps: whole, not negative, and at least one of them.")
-    for name, value, least in (("n_neighbors", n_neighbors, 1), ("n_components", n_components, 1), ("n_pcs", n_pcs, 2)):
-        if value is not None and value < least:
-            raise ValueError(f"{name}={value} must be at least {least}.")
-    return [int(steps) for steps in times]
 
 
 def _representation(mdata: MuData, mod: str, key: str) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +10,27 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scdart._annotation import chromosome_key, peak_intervals, read_annotation
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
+from scdart._intervals import chromosome_key, peak_intervals
+from scdart._options import check_options
+from scdart._random import seed_of
 
+from ._aliases import synonyms
+from ._annotation import read_annotation
+from ._domains import Domain, agreement_of_priors, best_of, domains_of
+from ._features import accessibility, expression, modality_counts
 from ._links import gene_domains, link_peaks, match_genes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from os import PathLike
 
     from anndata import AnnData
     from mudata import MuData
+
+    from ._domains import Domains
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +44,15 @@ def gene_activity(
     downstream: int = 0,
     include_gene_body: bool = True,
     decay: float | None = None,
+    domain: Domains | None = None,
     gene_name_key: str = "gene_name",
     gene_id_key: str = "gene_id",
+    aliases: Mapping[str, str | Iterable[str]] | pd.Series | pd.DataFrame | None = None,
     atac_mod: str = ATAC,
     rna_mod: str = RNA,
+    rna_layer: str | None = None,
+    atac_layer: str | None = None,
+    random_state: int | None = None,
     key_added: str = GENE_ACTIVITY,
     copy: bool = False,
 ) -> MuData | None:
@@ -59,8 +71,8 @@ def gene_activity(
         parsed from names such as `chr1:100-200`, `chr1-100-200` or `chr1_100_200`.
     annotation
         Where genes are: a BED file (name in column 4; strand in column 6, or in column 5 if there is no score), a GTF
-        file (rows of genes; of transcripts or exons where the file lists no genes), either of them gzipped or not, or a
-        table with the columns `chrom`, `start`, `end` (0-based, half-open), `strand` and `gene_name`, or their usual
+        or GFF3 file (rows of genes; of transcripts or exons where the file lists no genes), gzipped or not, or a table
+        with the columns `chrom`, `start`, `end` (0-based, half-open), `strand` and `gene_name`, or their usual
         synonyms. A gene may occur several times: the links of all its intervals are joined.
     upstream
         Bases before the gene that belong to its domain.
@@ -74,14 +86,28 @@ def gene_activity(
         weight :math:`e^{-d / \mathrm{decay}}`, where :math:`d` is the number of bases between peak and domain. Links
         of weight below 0.01, which are :math:`4.6 \cdot \mathrm{decay}` away, are left out. By default, links have
         weight 1 and end with the domain.
+    domain
+        Domains to choose from by the evidence of the data: a list of dictionaries of the four options above, or
+        ``"auto"``, which tries what these say, 10 kb and 50 kb on either side, and a decay over 10 kb. Taken is the one
+        whose links carry held-out genes across modalities best, as in :func:`scdart.pp.anchors`. It needs no labels.
     gene_name_key
-        GTF attribute or column of the table with the names of the genes. They are matched to the names of the RNA
-        features, without the version of Ensembl identifiers.
+        Attribute of the file or column of the table with the names of the genes. They are matched to the names of the
+        RNA features, without the version of Ensembl identifiers. A GFF3 file without it is searched for `Name`, then
+        `gene`.
     gene_id_key
-        GTF attribute or column of the table with the identifiers of the genes. RNA features that match no name are
-        matched to these.
+        Attribute of the file or column of the table with the identifiers of the genes, or else `ID` of a GFF3 file. RNA
+        features that match no name are matched to these.
+    aliases
+        Other names of genes, for RNA features that match neither name nor identifier: a mapping from a name to another
+        or to several, in either direction, or a table whose rows hold the names of one gene each, several in one cell
+        separated by `|`, such as the columns `symbol`, `alias_symbol` and `prev_symbol` of HGNC. What may be several
+        genes of the annotation, or is another RNA feature's, is not used.
     %(atac_mod)s
     %(rna_mod)s
+    rna_layer, atac_layer
+        Layers with the counts by which domains are compared; `X` by default.
+    random_state
+        Seed of the cells and genes by which domains are compared; `None` takes `scvi.settings.seed`, or 0.
     %(key_added)s
     %(copy)s
 
@@ -93,13 +119,17 @@ def gene_activity(
         The prior, sparse (CSR, float32), of shape (n_peaks, n_genes).
     `uns[key_added]`
         `"genes"`: names of the columns, in the order of the RNA modality's `var_names`. `"params"`: how it was made.
+        With several domains, `"agreement"`: table of them, with the mean correlation of held-out genes and its z.
 
     Raises
     ------
     KeyError
         A modality or a column is missing.
+    TypeError
+        `aliases` is neither mapping nor table.
     ValueError
-        Peaks are not intervals, names are not unique, `mdata` is a view, or no peak can be linked to any gene.
+        Peaks are not intervals, the annotation cannot be read, names are not unique, `mdata` is a view, or no peak can
+        be linked to any gene.
 
     Notes
     -----
@@ -130,21 +160,24 @@ def gene_activity(
            [0., 0.],
            [0., 1.]], dtype=float32)
     """
+    check_options(gene_activity, locals())
     rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
-    for name, bases in {"upstream": upstream, "downstream": downstream}.items():
-        if bases < 0:
-            raise ValueError(f"{name}={bases} is negative: pass a number of bases, whatever the strand.")
-    if decay is not None and not 0 < decay < math.inf:
-        raise ValueError(f"decay={decay} is not a positive number of bases: pass decay=None for weights of 1.")
+    candidates = domains_of(domain, Domain(upstream, downstream, include_gene_body, decay))
+    counts = {}
+    if len(candidates) > 1:
+        counts = {RNA: modality_counts(mdata, rna_mod, rna_layer), ATAC: modality_counts(mdata, atac_mod, atac_layer)}
+    known = None if aliases is None else synonyms(aliases)
     peaks = peak_intervals(atac.var, f"mdata.mod[{atac_mod!r}].var")
     intervals = read_annotation(annotation, gene_name_key=gene_name_key, gene_id_key=gene_id_key)
 
-    matched = match_genes(intervals, rna.var_names)
-    domains = gene_domains(matched, upstream=upstream, downstream=downstream, include_gene_body=include_gene_body)
-    prior = link_peaks(peaks, domains, decay, shape=(atac.n_vars, rna.n_vars))
+    matched = match_genes(intervals, rna.var_names, known)
+    linked = {one: link_peaks(peaks, matched, one, (atac.n_vars, rna.n_vars)) for one in candidates}
     located = chromosome_key(peaks["chrom"]).isin(chromosome_key(intervals["chrom"]).unique())
-    if prior.nnz == 0:
-        reason = _why_no_links(peaks, bool(located.any()), intervals, domains, rna.var_names)
+    useful = [one for one, prior in linked.items() if prior.nnz]
+    if not useful:
+        reason = _why_no_links(
+            peaks, bool(located.any()), intervals, gene_domains(matched, candidates[0]), rna.var_names
+        )
         raise ValueError(
             f"No peak of mdata.mod[{atac_mod!r}] can be linked to a gene of mdata.mod[{rna_mod!r}]: {reason}"
         )
@@ -154,13 +187,20 @@ def gene_activity(
     elsewhere = peaks.loc[~located, "chrom"]
     what = f"peaks of mdata.mod[{atac_mod!r}] are on chromosomes that are not in the annotation"
     _warn(len(elsewhere), atac.n_vars, what, elsewhere.unique())
-    if upstream != downstream or not include_gene_body:
+    if any(one.upstream != one.downstream or not one.include_gene_body for one in candidates):
         unstranded = matched.loc[matched["strand"] == ".", "name"]
         _warn(len(unstranded), len(matched), "intervals of genes have no strand and are taken to be on '+'", unstranded)
-    params: dict[str, Any] = {"upstream": upstream, "downstream": downstream, "include_gene_body": include_gene_body}
-    if decay is not None:
-        params["decay"] = decay
-    return _store(mdata, prior, rna.var_names, params, atac_mod, key_added, copy=copy)
+    described: dict[str, Any] = {}
+    best = useful[0]
+    if len(useful) > 1:
+        seen = expression(counts[RNA]), accessibility(counts[ATAC])
+        scores = agreement_of_priors(*seen, [linked[one] for one in useful], seed_of(random_state))
+        best = useful[best_of(useful, scores)]
+        described["agreement"] = pd.DataFrame(
+            [one.params | score._asdict() for one, score in zip(useful, scores, strict=True)]
+        )
+    described["params"] = best.params
+    return _store(mdata, linked[best], rna.var_names, described, atac_mod, key_added, copy=copy)
 
 
 @fill_in_docs
@@ -225,6 +265,7 @@ def set_gene_activity(
            [0., 1.],
            [0., 0.]], dtype=float32)
     """
+    check_options(set_gene_activity, locals())
     rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
     rows, columns = atac.var_names, rna.var_names
     if isinstance(matrix, pd.DataFrame):
@@ -260,7 +301,7 @@ def set_gene_activity(
     ):
         absent = wanted[~wanted.isin(given)]
         _warn(len(absent), len(wanted), f"{what} are not in matrix", absent)
-    return _store(mdata, prior, columns, {}, atac_mod, key_added, copy=copy)
+    return _store(mdata, prior, columns, {"params": {}}, atac_mod, key_added, copy=copy)
 
 
 def _modalities(mdata: MuData, rna_mod: str, atac_mod: str, *, copy: bool) -> tuple[AnnData, AnnData]:
@@ -275,8 +316,8 @@ def _check_unique(names: pd.Index, what: str) -> None:
     repeated = names[names.duplicated()].unique()
     if len(repeated):
         raise ValueError(
-            f"{what} must be unique, but {len(repeated):,} occur more than once: {_examples(repeated)}. Remove the "
-            "repeats, or rename them with var_names_make_unique()."
+            f"{what} must be unique, but {len(repeated):,} occur more than once: {_examples(repeated)}. Keep one of "
+            "each: adata[:, ~adata.var_names.duplicated()].copy(), from which mdata is made anew."
         )
 
 
@@ -301,7 +342,7 @@ def _store(
     mdata: MuData,
     prior: sp.csr_matrix,
     genes: pd.Index,
-    params: dict[str, Any],
+    described: dict[str, Any],
     atac_mod: str,
     key_added: str,
     *,
@@ -315,7 +356,7 @@ def _store(
     )
     target = mdata.copy() if copy else mdata
     target.mod[atac_mod].varm[key_added] = prior
-    target.mod[atac_mod].uns[key_added] = {"genes": genes.to_numpy(dtype=object, copy=True), "params": params}
+    target.mod[atac_mod].uns[key_added] = {"genes": genes.to_numpy(dtype=object, copy=True), **described}
     return target if copy else None
 
 
@@ -326,7 +367,8 @@ def _why_no_links(
         annotated = pd.unique(intervals[["name", "id"]].head(3).to_numpy().ravel())
         return (
             f"none of the genes is in the annotation ({_examples(genes)} against {_examples(annotated)}). Use an "
-            "annotation of the same species, and say with gene_name_key or gene_id_key where it names them."
+            "annotation of the same species, and say with gene_name_key or gene_id_key where it names them, or with "
+            "aliases what else they are called."
         )
     if not any_located:
         return (

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.metrics import pairwise_distances_chunked
 
 from scdart._neighbors import nearest
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
-
     from ._anchor_settings import AnchorSettings
 
 #: MiB of distances that are held at a time.
 _WORKING_MEMORY = 64
+
+
+class Related(NamedTuple):
+    """Labels of the cells on both sides of a search, negative where there is none, and which labels go together."""
+
+    query: np.ndarray
+    reference: np.ndarray
+    related: np.ndarray
 
 
 def soft_neighbors(
@@ -48,6 +55,41 @@ def soft_neighbors(
     found = nearest(query, reference[candidates], n_neighbors=n_neighbors)
     found = found._replace(indices=candidates[found.indices])
     return found.weights(lambda relative: np.exp(-0.5 * (relative / settings.bandwidth) ** 2), len(reference))
+
+
+def related_neighbors(
+    query: np.ndarray,
+    reference: np.ndarray,
+    settings: AnchorSettings,
+    candidates: np.ndarray,
+    groups: Related | None,
+) -> sp.csr_matrix:
+    """Weigh the nearest reference cells whose label goes with that of the query cell.
+
+    Parameters
+    ----------
+    query, reference, settings, candidates
+        As of :func:`soft_neighbors`.
+    groups
+        Labels of query and reference cells; by default all go together.
+
+    Returns
+    -------
+    Weights of shape (n_query, n_reference), rows sum to 1, or to 0 where no candidate has such a label.
+    """
+    if groups is None:
+        return soft_neighbors(query, reference, settings, candidates)
+    parts, rows = [], []
+    for code in np.unique(groups.query):
+        members = np.flatnonzero(groups.query == code)
+        labels = groups.reference[candidates]
+        able = candidates if code < 0 else candidates[(labels >= 0) & groups.related[code][labels]]
+        if len(able):
+            parts.append(soft_neighbors(query[members], reference, settings, able))
+        else:
+            parts.append(sp.csr_matrix((len(members), len(reference))))
+        rows.append(members)
+    return sp.vstack(parts, format="csr")[np.argsort(np.concatenate(rows))]
 
 
 def counterpart_confidence(
@@ -83,7 +125,7 @@ def counterpart_confidence(
     """
     candidates = np.arange(len(received)) if candidates is None else candidates
     mass = received[candidates]
-    mass = soft_neighbors(own, own, settings) @ np.minimum(mass, np.quantile(mass, settings.hub_quantile))
+    mass = soft_neighbors(own, own, settings) @ np.minimum(mass, _hub_mass(mass, settings.hub_quantile))
     mass = soft_neighbors(shared, shared[candidates], settings) @ mass
     return np.minimum(mass / _typical(mass), 1.0)
 
@@ -119,7 +161,12 @@ def is_reciprocated(forth: sp.csr_matrix, back: sp.csr_matrix, own: np.ndarray, 
     return returns >= settings.min_returns * _typical(returns)
 
 
+def _hub_mass(mass: np.ndarray, quantile: float) -> float:
+    """Mass from which a cell counts as a hub, where a few cells receive all: among those that receive any."""
+    return float(np.quantile(mass, quantile) or (np.quantile(mass[mass > 0], quantile) if mass.any() else 0))
+
+
 def _typical(mass: np.ndarray) -> float:
-    """Median over the mass: half of it is received by cells that receive more."""
+    """Median over the mass: half of it is received by cells that receive more. Of no mass, 1."""
     ordered = np.sort(mass)
-    return ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)]
+    return float(ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)]) or 1.0

@@ -79,11 +79,14 @@ def relative_positions(
 
     Returns
     -------
-    Positions of shape (n_rna, n_components) and (n_atac, n_components).
+    Positions of shape (n_rna, n_components) and (n_atac, n_components), all the same where no pair can be trusted.
     """
     by_rna = _milestones(atac_of_rna, rna_of_atac, settings, rng)
     by_atac = _milestones(rna_of_atac, atac_of_rna, settings, rng)
     of_rna, of_atac = np.concatenate([by_rna[0], by_atac[1]]), np.concatenate([by_rna[1], by_atac[0]])
+    if not len(of_rna):
+        rna, atac = (np.zeros((graph.shape[0], settings.n_position_components)) for graph in (rna_graph, atac_graph))
+        return rna, atac
     both = np.concatenate([_sqrt_geodesics(rna_graph, of_rna), _sqrt_geodesics(atac_graph, of_atac)])
     both -= both.mean(axis=0)
     _, axes = np.linalg.eigh(both.T @ both)
@@ -97,6 +100,8 @@ def _milestones(
     """Draw cells of one modality, each with the best of its partners."""
     trust = (own.confidence * (own.weights @ other.confidence)) ** settings.trust_power
     n_drawn = min(settings.n_milestones, int(np.count_nonzero(trust)))
+    if not n_drawn:
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
     cells = rng.choice(len(trust), n_drawn, replace=False, p=trust / trust.sum())
     weights = own.weights[cells] @ sp.diags(other.confidence)
     return cells, np.asarray(weights.argmax(axis=1)).ravel()

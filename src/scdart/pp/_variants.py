@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from ._correspondence import Landmarks, draw_landmarks, partners, refined_coordinates, similarity
+from ._group_directions import group_directions, with_groups
 from ._matching import is_reciprocated
 
 if TYPE_CHECKING:
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ._anchor_settings import AnchorSettings
-    from ._correspondence import Coordinates, Evidence
+    from ._correspondence import Coordinates, Evidence, Similarity
+
+logger = logging.getLogger(__name__)
 
 #: Ways to coordinates, in the order of what they assume.
 VARIANTS = ("canonical", "refined", "selected")
@@ -77,7 +81,13 @@ def coordinate_variants(
     learned anew from the others, until few are left out.
     """
     similar = similarity(evidence, settings)
-    canonical = similar.coordinates(landmarks, settings.n_components)
+    between = None if evidence.groups is None else group_directions(evidence, landmarks, rng)
+
+    def directions(similar: Similarity, landmarks: Landmarks) -> Coordinates:
+        found = similar.coordinates(landmarks, settings.n_components)
+        return found if between is None else with_groups(found, between, settings.group_weight)
+
+    canonical = directions(similar, landmarks)
     yield Variant("canonical", canonical.unit(), landmarks)
     refined = refined_coordinates(evidence, canonical, landmarks, settings, rng)
     yield Variant("refined", refined, landmarks)
@@ -85,8 +95,15 @@ def coordinate_variants(
         selected = _with_counterpart(evidence, refined, landmarks, settings)
         if selected.n_cells > (1 - settings.min_left_out) * landmarks.n_cells:
             break
+        if min(len(selected.rna), len(selected.atac)) <= settings.n_neighbors:
+            logger.info(
+                "Only %d RNA and %d ATAC cells lead back to themselves, too few to learn from: the cells before stand.",
+                len(selected.rna),
+                len(selected.atac),
+            )
+            break
         landmarks = selected
-        canonical = similar.centred(landmarks).coordinates(landmarks, settings.n_components)
+        canonical = directions(similar.centred(landmarks), landmarks)
         refined = refined_coordinates(evidence, canonical, landmarks, settings, rng)
     yield Variant("selected", refined, landmarks)
 
@@ -94,7 +111,7 @@ def coordinate_variants(
 def _with_counterpart(
     evidence: Evidence, coordinates: Coordinates, landmarks: Landmarks, settings: AnchorSettings
 ) -> Landmarks:
-    atac_of_rna, rna_of_atac = partners(coordinates, landmarks, settings, evidence.known, queries=landmarks)
+    atac_of_rna, rna_of_atac = partners(coordinates, landmarks, settings, evidence, queries=landmarks)
     atac_of_rna, rna_of_atac = atac_of_rna[:, landmarks.atac], rna_of_atac[:, landmarks.rna]
     rna = is_reciprocated(atac_of_rna, rna_of_atac, landmarks.own_rna, settings)
     atac = is_reciprocated(rna_of_atac, atac_of_rna, landmarks.own_atac, settings)

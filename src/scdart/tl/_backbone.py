@@ -14,9 +14,10 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scdart._checks import check_writable
 from scdart._constants import X_SCDART
 from scdart._mudata import in_obs, obs_column
+from scdart._options import SEVERAL, check_options
 from scdart._random import seed_of
 
-from ._cells import check_count, latent, shown, write_obs, write_obsm
+from ._cells import check_follows, latent, shown, write_obs, write_obsm
 from ._fates import reached_first
 from ._neighbors import cell_graph
 
@@ -101,8 +102,8 @@ def backbone(
     KeyError
         The latent space, the pseudotime or the column with groups is missing.
     ValueError
-        There are fewer than two groups, the root is none of them or, without `root`, the root cell has none, or the
-        latent space is not finite.
+        There are fewer than two groups, the root is none of them or, without `root`, the root cell has none, the
+        latent space is not finite, or it was made anew since the pseudotime was computed.
 
     Warns
     -----
@@ -135,10 +136,11 @@ def backbone(
     >>> list(mdata.obsm["backbone_order"])
     ['trajectory_0']
     """
+    check_options(backbone, locals(), n_neighbors=SEVERAL)
     check_writable(mdata, copy=copy)
-    check_count(n_neighbors, "n_neighbors", 2)
     z = latent(mdata, use_rep)
     time = _pseudotime(mdata, pseudotime_key)
+    check_follows(mdata, pseudotime_key, use_rep)
     given = None if groups is None else _given_groups(mdata, groups)
     if given is not None:
         _check_root(root, given.categories)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from anndata import AnnData
 
 from scdart._mudata import positions
+from scdart._origins import MADE_FROM, difference, origin_of_components
 
 if TYPE_CHECKING:
     import pandas as pd
-    from anndata import AnnData
     from mudata import MuData
 
-
-def check_count(value: int, argument: str, minimum: int = 1) -> None:
-    """Raise if a number is too small."""
-    if value < minimum:
-        raise ValueError(f"{argument}={value} must be at least {minimum}.")
+logger = logging.getLogger(__name__)
 
 
 def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndarray:
@@ -62,6 +61,37 @@ def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndar
     return z
 
 
+def latent_of_modality(mdata: MuData, mod: str, use_rep: str, name: str = "mdata") -> np.ndarray:
+    """Get the latent coordinates of the cells of a modality, as :func:`latent` does.
+
+    Where they were written for all cells together, they are taken from there, unless a cell is of several modalities:
+    it then has the mean of several positions, which would tell that they are one cell.
+    """
+    adata, rows = mdata.mod[mod], positions(mdata, mod)
+    if (
+        use_rep not in adata.obsm
+        and use_rep in mdata.obsm
+        and mdata.n_obs == sum(each.n_obs for each in mdata.mod.values())
+    ):
+        adata = AnnData(obs=adata.obs[[]], obsm={use_rep: mdata.obsm[use_rep][rows]})
+    return latent(adata, use_rep, f"{name}[{mod!r}]")
+
+
+def check_follows(mdata: MuData, key: str, use_rep: str) -> None:
+    """Raise if a column follows from a latent space that these cells no longer have.
+
+    What was computed for all cells stays true of those that are left, so that of other cells nothing is said.
+    """
+    described = mdata.uns.get(key, {})
+    made_from, now = described.get(MADE_FROM), origin_of_components(mdata, use_rep, "mdata")
+    if made_from is None or (made_from["slot"], made_from["cells"]) != (now["slot"], now["cells"]):
+        return
+    if difference(made_from, now) is not None:
+        raise ValueError(
+            f"mdata.obs[{key!r}] was computed before {now['slot']} was made anew: run scdart.tl.pseudotime again."
+        )
+
+
 def write_obs(mdata: MuData, key: str, values: np.ndarray | pd.Categorical) -> None:
     """Write a value of every cell to `obs` of `mdata`, and of every modality for its cells."""
     mdata.obs[key] = values
@@ -74,6 +104,26 @@ def write_obsm(mdata: MuData, key: str, values: pd.DataFrame) -> None:
     mdata.obsm[key] = values
     for mod in mdata.mod:
         mdata[mod].obsm[key] = values.iloc[positions(mdata, mod)]
+
+
+def placed_cells(mdata: MuData, mod: str, use_rep: str, min_confidence: float, what: str) -> np.ndarray:
+    """Tell which cells of a modality can be believed to lie where they do, and say which share cannot."""
+    key = f"{use_rep}_confidence"
+    if key not in mdata[mod].obsm:
+        return np.ones(mdata[mod].n_obs, dtype=bool)
+    placed = np.asarray(mdata[mod].obsm[key], dtype=float).ravel() >= min_confidence
+    left = 1 - placed.mean()
+    said = f"{left:.0%} of the cells of {mod!r} get no {what}: obsm[{key!r}] is below min_confidence={min_confidence}."
+    if not placed.any():
+        warnings.warn(
+            f"{said} Little speaks for this alignment; see the warnings of scdart.pp.anchors. min_confidence=0 takes "
+            "it as it is.",
+            UserWarning,
+            stacklevel=3,  # where the user called the function of tl
+        )
+    elif left:
+        logger.info(said)
+    return placed
 
 
 def shown(values: Any, n: int = 8) -> str:

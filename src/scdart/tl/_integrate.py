@@ -12,14 +12,14 @@ import numpy as np
 from scvi import settings
 
 from scdart import pp
-from scdart._batches import MIN_BATCH, check_batches, has_factors
+from scdart._anchor_slots import check_fit, fit, hold_pairs, origin_of_anchors
+from scdart._batches import MIN_BATCH, check_batches
 from scdart._checks import (
     check_cell_names,
     check_modalities,
     check_writable,
     checked_once,
     checked_prior,
-    chosen,
     stored_counts,
 )
 from scdart._constants import (
@@ -32,10 +32,14 @@ from scdart._constants import (
     X_SCDART,
 )
 from scdart._files import check_place, is_whole
+from scdart._groups import known_groups
+from scdart._mudata import positions
+from scdart._options import check_options
+from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
 from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
-from scdart.data import check_groups
-from scdart.model import PRESETS, SCDART
+from scdart.data import check_anchors
+from scdart.model import PRESETS, SCDART, check_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, MutableMapping, Sequence
@@ -61,12 +65,14 @@ def integrate(
     rna_mod: str = RNA,
     atac_mod: str = ATAC,
     groups_key: str | None = None,
+    ordered: bool = False,
     batch_key: str | None = None,
     key_added: str = X_SCDART,
     random_state: int | None = None,
     copy: bool = False,
     train_kwargs: dict[str, Any] | None = None,
     save_model: str | PathLike | None = None,
+    checkpoint: str | PathLike | None = None,
 ) -> MuData | None:
     """Integrate unpaired RNA and ATAC into one latent space, preparing whatever is missing.
 
@@ -95,8 +101,10 @@ def integrate(
     rna_mod, atac_mod
         Names of the modalities.
     groups_key
-        Column of both modalities' ``obs`` with labels of cells known to correspond, see
-        :meth:`scdart.model.SCDART.setup_mudata`.
+        Column of both modalities' ``obs`` with labels of cells known to correspond, such as sorted gates, time points
+        or root cells, see :func:`scdart.pp.anchors`; cells without label are missing values.
+    ordered
+        Whether these labels follow each other, as time points do.
     batch_key
         Column of ``obs`` of both modalities, or of one, with the batch of each cell (donor, lane, laboratory), whose
         effects are taken out, see :func:`scdart.pp.batch_factors`.
@@ -111,12 +119,18 @@ def integrate(
         Further options of :meth:`scdart.model.SCDART.train`.
     save_model
         New folder to save the model to, from which ``scdart.model.SCDART.load(folder, mdata)`` brings it back.
+    checkpoint
+        Folder to keep the state of training in. The same call goes on from there if it is interrupted, see
+        :meth:`scdart.model.SCDART.train`.
 
     Returns
     -------
     ``None``, or the copy. Written are ``mdata.obsm[key_added]`` of shape ``(n_obs, n_latent)``, the same slot of each
     modality, ``mdata.uns["scdart"]`` with the settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if
-    they may hold known pairs; ``"random_state"`` is the seed), and the slots of the functions that had to be called.
+    they may hold known pairs; ``"random_state"`` is the seed; ``"confidence"`` the mean of the next), and the slots of
+    the functions that had to be called. ``obsm[key_added + "_confidence"]``, of ``mdata`` and each modality, is how
+    far a cell's neighbours in the other modality can be believed to be of its kind, see
+    :meth:`scdart.model.SCDART.get_alignment_confidence`; labels and values are transferred to cells that have some.
 
     Raises
     ------
@@ -125,7 +139,7 @@ def integrate(
     FileExistsError
         If the folder for the model holds one.
     OSError
-        If that folder cannot be written to.
+        If a folder cannot be written to.
     ValueError
         If counts, names, prior, annotation or an option cannot be used, or ``mdata`` is a view; the message says what
         to change.
@@ -135,10 +149,13 @@ def integrate(
     What is there and fits is taken as it is:
 
     - The prior, unless there is an annotation, from which it is made.
-    - Factors of batches, diffusion coordinates and inferred anchors of the same batches; others are replaced.
+    - Factors of batches, diffusion coordinates and inferred anchors that were made from the same counts of the same
+      cells, and of the same batches and groups; others are replaced. A description that says nothing of counts, as
+      those of older versions, is believed.
     - Diffusion coordinates of the same times, and of potentials or not as the preset wants it; others are replaced.
-    - Anchors, unless they were inferred and the prior is made anew: then they are inferred anew. Those that hold known
-      pairs stay. The preset ``"paper"`` has no use for anchors, and finds none.
+    - Anchors, unless they were inferred from another prior: then they are inferred anew. Those that hold known pairs
+      stay, and where their other cells were inferred from other counts, that is an error. The preset ``"paper"`` has no
+      use for anchors, and finds none.
 
     References
     ----------
@@ -152,32 +169,40 @@ def integrate(
     >>> mdata.obsm["X_scdart"].shape[0] == mdata.n_obs
     True
     """
+    check_options(integrate, locals())
+    check_training(train_kwargs or {})
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
-    _check(mdata, mods, layers, annotation is not None, preset, groups_key, batch_key, copy=copy)
+    _check(mdata, mods, layers, annotation is not None, preset, groups_key, ordered, batch_key, copy=copy)
     if save_model is not None:
         check_place(Path(save_model) / "model.pt", f"save_model={str(save_model)!r}")
         if is_whole(Path(save_model) / "model.pt"):
             raise FileExistsError(f"save_model={str(save_model)!r} holds a model already: name a new folder.")
     mdata = mdata.copy() if copy else mdata
     seed = seed_of(random_state)
-    times = tuple(PRESETS[preset].t if t is None else t)
+    times = tuple(PRESETS[preset].t if t is None else np.atleast_1d(t).tolist())
     slots: dict[str, Any] = {"rna_mod": rna_mod, "atac_mod": atac_mod}
     counts: dict[str, Any] = {"rna_layer": rna_layer, "atac_layer": atac_layer}
     with _all_or_nothing(mdata, mods.values()), _seed(seed):
         if annotation is not None:
             with _stage("gene activity"):
                 pp.gene_activity(mdata, annotation, **slots)
-        if batch_key is not None and not all(has_factors(mdata, mod, batch_key) for mod in mods.values()):
+        if batch_key is not None and not all(
+            has_factors_of(mdata, mod, batch_key, layers[role]) for role, mod in mods.items()
+        ):
             with _stage("batches"):
                 pp.batch_factors(mdata, batch_key, random_state=seed, **slots, **counts)
         made = {"random_state": seed, "batch_key": batch_key, **slots, **counts}
         options = PRESETS[preset].diffusion
-        if not _has_coordinates(mdata, mods.values(), times, options.get("potential", False), batch_key):
+        if not _has_coordinates(mdata, mods, layers, times, options.get("potential", False), batch_key):
             with _stage("diffusion coordinates"):
                 pp.diffusion_coordinates(mdata, t=times, **options, **made)
-        if PRESETS[preset].anchors and not _has_anchors(mdata, annotation is not None, batch_key):
+        known: dict[str, Any] = {"groups_key": groups_key, "ordered": ordered}
+        new_prior = annotation is not None
+        if PRESETS[preset].anchors and not _has_anchors(
+            mdata, mods, layers, new_prior, {"batch_key": batch_key, **known}
+        ):
             with _stage("anchors"):
-                pp.anchors(mdata, **made)
+                pp.anchors(mdata, **known, **made)
         with _stage("training"):
             SCDART.setup_mudata(
                 mdata,
@@ -188,10 +213,14 @@ def integrate(
                 modalities={"rna_layer": rna_mod, "atac_layer": atac_mod},
             )
             model = SCDART(mdata, n_latent=n_latent, preset=preset)
-            model.train(max_epochs=max_epochs, **(train_kwargs or {}))
+            model.train(max_epochs=max_epochs, checkpoint=checkpoint, **(train_kwargs or {}))
         for mod in mods.values():
             mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
         mdata.obsm[key_added] = model.get_latent_representation()
+        fewest = min(mdata[mod].n_obs for mod in mods.values())
+        confidence = model.get_alignment_confidence(n_neighbors=min(30, fewest - 1)).to_numpy()
+        _write_confidence(mdata, f"{key_added}_confidence", confidence)
+        logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", confidence.mean())
         if save_model is not None:
             model.save(save_model, overwrite=True)
         model.deregister_manager(mdata)
@@ -201,9 +230,17 @@ def integrate(
             "n_latent": model.module.n_latent,
             "random_state": seed,
             **({} if batch_key is None else {"batch_key": batch_key}),
+            **({} if groups_key is None else {"groups_key": groups_key}),
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
+            "confidence": float(confidence.mean()),
         }
     return mdata if copy else None
+
+
+def _write_confidence(mdata: MuData, key: str, confidence: np.ndarray) -> None:
+    mdata.obsm[key] = confidence.astype(np.float32)[:, None]
+    for mod in mdata.mod:
+        mdata[mod].obsm[key] = mdata.obsm[key][positions(mdata, mod)]
 
 
 def _check(
@@ -213,12 +250,12 @@ def _check(
     has_annotation: bool,
     preset: str,
     groups_key: str | None,
+    ordered: bool,
     batch_key: str | None,
     *,
     copy: bool,
 ) -> None:
     """Find what cannot work before minutes are spent on what can."""
-    chosen(preset, PRESETS, "preset")
     check_writable(mdata, copy=copy)
     check_modalities(mdata, rna_mod=mods[RNA], atac_mod=mods[ATAC])
     for role, mod in mods.items():
@@ -231,34 +268,56 @@ def _check(
                 "genes) to make the prior, or register one with scdart.pp.set_gene_activity."
             )
         checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
+    if PRESETS[preset].anchors and ANCHORS in mdata.obsp:
+        check_anchors(mdata, ANCHORS, mods)
+        if hold_pairs(mdata, ANCHORS):
+            check_fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, None, batch_key))
     if groups_key is not None:
-        check_groups(mdata, groups_key, mods)
+        known_groups(mdata, groups_key, mods, ordered=ordered)
     if batch_key is not None:
         check_batches(mdata, batch_key, mods, min_cells=MIN_BATCH)
 
 
 def _has_coordinates(
-    mdata: MuData, mods: Iterable[str], t: tuple[int, ...], potential: bool, batch_key: str | None
+    mdata: MuData,
+    mods: dict[str, str],
+    layers: dict[str, str | None],
+    t: tuple[int, ...],
+    potential: bool,
+    batch_key: str | None,
 ) -> bool:
-    described = [mdata[mod].uns.get(DIFFUSION_COORDINATES, {}) for mod in mods]
-    return all(X_DIFFUSION_COORDINATES in mdata[mod].obsm for mod in mods) and all(
+    """Whether there are coordinates that were made just as they would be now."""
+    described = {role: mdata[mod].uns.get(DIFFUSION_COORDINATES, {}) for role, mod in mods.items()}
+    return all(X_DIFFUSION_COORDINATES in mdata[mod].obsm for mod in mods.values()) and all(
         given_times(d) == tuple(sorted(t))
         and bool(d.get("potential", False)) == potential
         and ("use_rep" in d or d.get("batch_key") == batch_key)
-        for d in described
+        and difference(
+            d.get(MADE_FROM), origin_of_coordinates(mdata[mods[role]], d, layers[role], mods[role], batch_key)
+        )
+        is None
+        for role, d in described.items()
     )
 
 
-def _has_anchors(mdata: MuData, new_prior: bool, batch_key: str | None) -> bool:
-    """Whether there are anchors to be used; those that were inferred from a prior or batches of before are not."""
-    if ANCHORS not in mdata.obsp or _kind_of_anchors(mdata) == "given":
+def _has_anchors(
+    mdata: MuData, mods: dict[str, str], layers: dict[str, str | None], new_prior: bool, known: dict[str, Any]
+) -> bool:
+    """Whether there are anchors to use, which those of another prior, other counts, batches or groups are not."""
+    if ANCHORS not in mdata.obsp or hold_pairs(mdata, ANCHORS):
         return ANCHORS in mdata.obsp
-    return not new_prior and mdata.uns[ANCHORS].get("params", {}).get("batch_key") == batch_key
+    described = mdata.uns[ANCHORS]
+    params = described.get("params", {})
+    if any((params.get(name) or None) != (value or None) for name, value in known.items()):
+        return False
+    if new_prior and MADE_FROM not in described:
+        return False
+    prior = checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
+    return fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, prior, known["batch_key"]))
 
 
 def _kind_of_anchors(mdata: MuData) -> Literal["given", "inferred"]:
-    """Whether anchors may know which cells are the same: those that say nothing of where they come from may."""
-    return "inferred" if mdata.uns.get(ANCHORS, {}).get("n_pairs") == 0 else "given"
+    return "given" if hold_pairs(mdata, ANCHORS) else "inferred"
 
 
 @contextmanager

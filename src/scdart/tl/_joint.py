@@ -9,18 +9,35 @@ from typing import TYPE_CHECKING, Any
 import anndata as ad
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
-from scdart._constants import X_SCDART
+from scdart._checks import check_modalities
+from scdart._constants import ATAC, RNA, X_SCDART
+from scdart._expression import measured_expression, predicted_expression
 from scdart._mudata import positions
+from scdart._options import check_options
 
-from ._cells import latent
+from ._cells import latent_of_modality
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mudata import MuData
+
+    from scdart.model import SCDART
 
 
 def joint_anndata(
-    mdata: MuData, *, use_rep: str = X_SCDART, modality_key: str = "modality", cell_key: str = "cell"
+    mdata: MuData,
+    predicted: SCDART | pd.DataFrame | None = None,
+    *,
+    genes: Sequence[str] | None = None,
+    use_rep: str = X_SCDART,
+    modality_key: str = "modality",
+    cell_key: str = "cell",
+    rna_layer: str | None = None,
+    rna_mod: str = RNA,
+    atac_mod: str = ATAC,
 ) -> ad.AnnData:
     """Stack the cells of all modalities, so that any tool for AnnData sees them together.
 
@@ -30,17 +47,29 @@ def joint_anndata(
     ----------
     mdata
         Annotated data whose modalities have a common latent space.
+    predicted
+        The trained model, or what its :meth:`~scdart.model.SCDART.get_gene_activity` returned. With it, the result has
+        genes: their expression, measured in RNA cells and predicted for ATAC cells, on one log-normalised scale.
+    genes
+        Genes to take; by default all that are predicted. Predictions are not sparse: name genes where cells are many.
     use_rep
-        Slot of every modality's `obsm` with the latent coordinates.
+        Slot of every modality's `obsm` with the latent coordinates; of that of `mdata` where those were not written and
+        no cell is of two modalities.
     modality_key
         Column of the result with the name of the modality.
     cell_key
         Column of the result with the name that the cell has in `mdata`.
+    rna_layer
+        Layer with the counts of RNA; `X` if not given.
+    rna_mod, atac_mod
+        Names of the modalities that have expression.
 
     Returns
     -------
-    AnnData without features, of shape (n_measurements, 0), modality after modality:
+    AnnData of shape (n_measurements, n_genes), without features unless there are predictions, modality after modality:
 
+    `X`
+        Expression, sparse.
     `obs_names`
         Those of the modalities, with `-{modality}` appended to all where modalities share a name.
     `obs[modality_key]`, `obs[cell_key]`
@@ -56,7 +85,7 @@ def joint_anndata(
     Raises
     ------
     KeyError
-        The latent coordinates of a modality are missing.
+        The latent coordinates of a modality are missing, or a gene is.
     ValueError
         They are not finite or of different spaces, or there are columns of these names already.
 
@@ -70,7 +99,9 @@ def joint_anndata(
     >>> joint.obs["modality"].value_counts().to_dict()
     {'rna': 100, 'atac': 100}
     """
-    spaces = {mod: latent(mdata[mod], use_rep, f"mdata[{mod!r}]").shape[1] for mod in mdata.mod}
+    check_options(joint_anndata, locals())
+    latents = {mod: latent_of_modality(mdata, mod, use_rep) for mod in mdata.mod}
+    spaces = {mod: z.shape[1] for mod, z in latents.items()}
     if len(set(spaces.values())) > 1:
         raise ValueError(f"obsm[{use_rep!r}] has different dimensions, {spaces}: all must be of one latent space.")
     for column in (modality_key, cell_key):
@@ -78,12 +109,24 @@ def joint_anndata(
         if taken:
             raise ValueError(f"{taken[0]!r} has a column obs[{column!r}] already: pass other names for new columns.")
 
-    slots = _common_slots(mdata)
+    features: dict[str, Any] = {}
+    if predicted is not None:
+        features = _expression(mdata, predicted, genes, rna_layer, rna_mod, atac_mod)
+    elif genes is not None:
+        raise ValueError("genes were named, and predicted is None: pass the model, whose prediction ATAC cells have.")
+    slots = [key for key in _common_slots(mdata) if key != use_rep]
     parts = {
-        mod: ad.AnnData(obs=adata.obs, obsm={key: adata.obsm[key] for key in slots}) for mod, adata in mdata.mod.items()
+        mod: ad.AnnData(
+            features.get(mod),
+            obs=adata.obs,
+            var=features.get("var"),
+            obsm={key: adata.obsm[key] for key in slots} | {use_rep: latents[mod].astype(np.float32)},
+        )
+        for mod, adata in mdata.mod.items()
     }
     names = pd.Index(np.concatenate([adata.obs_names for adata in parts.values()]))
-    joint = ad.concat(parts, join="outer", label=modality_key, index_unique=None if names.is_unique else "-")
+    unique = None if names.is_unique else "-"
+    joint = ad.concat(parts, join="outer", label=modality_key, index_unique=unique, merge="same")
     joint.obs[cell_key] = names.to_numpy(dtype=object)
 
     rows = np.concatenate([positions(mdata, mod) for mod in mdata.mod])
@@ -98,6 +141,30 @@ def joint_anndata(
         if key not in mdata.obsp and not (isinstance(value, Mapping) and "connectivities_key" in value):
             joint.uns[key] = deepcopy(value)
     return joint
+
+
+def _expression(
+    mdata: MuData,
+    predicted: SCDART | pd.DataFrame,
+    genes: Sequence[str] | None,
+    rna_layer: str | None,
+    rna_mod: str,
+    atac_mod: str,
+) -> dict[str, Any]:
+    """Get expression by modality, and the table of its genes."""
+    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
+    if set(mdata.mod) != {rna_mod, atac_mod}:
+        raise ValueError(f"mdata has the modalities {list(mdata.mod)}: only those of RNA and ATAC have expression.")
+    if genes is None:
+        known = predicted.columns if isinstance(predicted, pd.DataFrame) else mdata[rna_mod].var_names
+        genes = list(known)
+    measured = measured_expression(mdata[rna_mod], genes, rna_layer, rna_mod)
+    of_atac = predicted_expression(predicted, mdata, mdata[atac_mod], genes)
+    return {
+        rna_mod: measured,
+        atac_mod: sparse.csr_matrix(of_atac.to_numpy(), dtype=np.float32),
+        "var": mdata[rna_mod].var.loc[list(genes)],
+    }
 
 
 def _common_slots(mdata: MuData) -> list[str]:

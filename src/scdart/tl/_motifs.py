@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from scdart._checks import check_modalities
+from scdart._options import check_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,6 +102,7 @@ def motif_gene_scores(
     >>> list(scdart.tl.motif_gene_scores(mdata, links))
     ['motif', 'gene', 'n_peaks', 'score', 'z']
     """
+    check_options(motif_gene_scores, locals())
     check_modalities(mdata, atac_mod=atac_mod)
     if expression is not None and deviations is None:
         raise ValueError("expression was given without deviations, which it is compared with.")

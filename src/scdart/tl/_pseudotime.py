@@ -11,9 +11,11 @@ from scipy.stats import rankdata
 from scdart._checks import check_writable
 from scdart._constants import X_SCDART
 from scdart._mudata import positions
+from scdart._options import SEVERAL, check_options
+from scdart._origins import MADE_FROM, origin_of_components
 from scdart._random import seed_of
 
-from ._cells import check_count, latent, write_obs
+from ._cells import latent, latent_of_modality, write_obs
 from ._landmarks import LandmarkGraph
 from ._root import RootRequest, central_extreme, concentration, parse_root
 
@@ -105,6 +107,7 @@ def pseudotime(
         With `separate`, that of the modality alone; NaN in other cells. Also in `obs` of the modality.
     `mdata.uns[key_added]`
         `"root"`: name of the root cell. `"n_unconnected"`: number of cells with NaN. `"params"`: how it was made.
+        `"made_from"`: shape, names and a checksum of the latent space.
 
     Raises
     ------
@@ -149,13 +152,11 @@ def pseudotime(
     >>> round(scdart.metrics.pseudotime_kendall(mdata.obs["dpt_pseudotime"], stage), 2)
     1.0
     """
+    check_options(pseudotime, locals(), n_neighbors=SEVERAL)
     check_writable(mdata, copy=copy)
     request = parse_root(mdata, root, root_key, root_label, root_score, root_extreme)
-    check_count(n_comps, "n_comps", 2)
-    if n_neighbors is not None:
-        check_count(n_neighbors, "n_neighbors", 2)
     z = latent(mdata, use_rep)
-    alone = {mod: latent(mdata[mod], use_rep, f"mdata[{mod!r}]") for mod in mdata.mod} if separate else {}
+    alone = {mod: latent_of_modality(mdata, mod, use_rep) for mod in mdata.mod} if separate else {}
 
     seed = seed_of(random_state)
     joint = _order(z, request, n_neighbors, n_comps, seed, "all cells")
@@ -176,6 +177,7 @@ def pseudotime(
     target.uns[key_added] = {
         "root": mdata.obs_names[joint.root],
         "n_unconnected": int(np.isnan(joint.time).sum()),
+        MADE_FROM: origin_of_components(mdata, use_rep, "mdata"),
         "params": {
             "use_rep": use_rep,
             "n_neighbors": joint.n_neighbors,

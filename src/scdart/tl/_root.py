@@ -70,8 +70,6 @@ def parse_root(
             f"{n_ways} ways to find the root were given instead of one: pass root (a cell), root_key and root_label "
             "(a group of cells), or root_score (a score or gene)."
         )
-    if root_extreme not in ("min", "max"):
-        raise ValueError(f"root_extreme={root_extreme!r} is not known: pass 'min' or 'max'.")
     if root is not None:
         if root not in mdata.obs_names:
             raise ValueError(f"root={root!r} is no cell of mdata, which has {shown(mdata.obs_names, 3)}.")

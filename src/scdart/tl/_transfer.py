@@ -11,9 +11,10 @@ import scipy.sparse as sp
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._mudata import obs_column, positions
+from scdart._options import check_options
 from scdart._random import seed_of
 
-from ._cells import check_count, latent, shown
+from ._cells import latent_of_modality, placed_cells, shown
 from ._neighbors import nearest_weights
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def transfer_labels(
     use_rep: str = X_SCDART,
     n_neighbors: int = 30,
     threshold: float = 0.5,
+    min_confidence: float = 0.1,
     key_added: str | None = None,
     random_state: int | None = None,
     copy: bool = False,
@@ -51,7 +53,10 @@ def transfer_labels(
     n_neighbors
         Number of source cells that vote on the label of a target cell.
     threshold
-        Confidence below which a cell gets no label.
+        Share of the vote below which a cell gets no label.
+    min_confidence
+        Confidence in the place of a cell below which it gets no label: `obsm[use_rep + "_confidence"]`, which
+        :func:`scdart.tl.integrate` writes. Where it is not there, all cells count as placed.
     key_added
         Column to write; by default `"{key}_from_{source}"`.
     random_state
@@ -65,7 +70,8 @@ def transfer_labels(
     `None`, or the copy with `copy=True`. Written are, for the target modality:
 
     `obs[key_added]`
-        Label, categorical with the categories of the source; missing where confidence is below the threshold.
+        Label, categorical with the categories of the source; missing where the vote or the confidence in the cell's
+        place is below its threshold.
     `obs[key_added + "_confidence"]`
         Share of the vote that the most frequent label got, in (0, 1].
 
@@ -93,25 +99,17 @@ def transfer_labels(
     >>> bool(mdata["atac"].obs["branch_from_rna_confidence"].between(0, 1).all())
     True
     """
+    check_options(transfer_labels, locals())
     check_writable(mdata, copy=copy)
     z_source, z_target = _clouds(mdata, use_rep, source=source, target=target)
-    check_count(n_neighbors, "n_neighbors")
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold={threshold} must be between 0 and 1.")
-    labels = _labels(mdata, key, source)
+    labels = as_labels(obs_column(mdata, key, "key", mod=source), f"obs[{key!r}] of {source!r}")
     key_added = f"{key}_from_{source}" if key_added is None else key_added
 
-    known = np.flatnonzero(labels.codes >= 0)
-    weights = nearest_weights(z_target, z_source[known], n_neighbors, random_state=seed_of(random_state))
-    shape = (len(known), len(labels.categories))
-    member = sp.csr_matrix((np.ones(len(known), np.float32), (np.arange(len(known)), labels.codes[known])), shape=shape)
-    votes = weights @ member
-    confidence = np.minimum(votes.max(axis=1).toarray().ravel(), 1.0)
-    winner = np.where(confidence >= threshold, np.asarray(votes.argmax(axis=1)).ravel(), -1)
-
+    voted, confidence = vote(z_target, z_source, labels, n_neighbors, threshold, seed_of(random_state))
+    voted[~placed_cells(mdata, target, use_rep, min_confidence, "label")] = np.nan
     result = mdata.copy() if copy else mdata
     obs = result[target].obs
-    obs[key_added] = pd.Categorical.from_codes(winner, categories=labels.categories, ordered=labels.ordered)
+    obs[key_added] = voted
     obs[f"{key_added}_confidence"] = confidence
     return result if copy else None
 
@@ -125,6 +123,7 @@ def impute(
     layer: str | None = None,
     use_rep: str = X_SCDART,
     n_neighbors: int = 30,
+    min_confidence: float = 0.1,
     key_added: str | None = None,
     random_state: int | None = None,
     copy: bool = False,
@@ -150,6 +149,8 @@ def impute(
         Slot of both modalities' `obsm` with the latent coordinates.
     n_neighbors
         Number of source cells to average.
+    min_confidence
+        Confidence in the place of a cell below which it gets no values, as in :func:`scdart.tl.transfer_labels`.
     key_added
         Name of the slots to write; by default `"imputed_{source}"`.
     random_state
@@ -163,7 +164,8 @@ def impute(
     `None`, or the copy with `copy=True`. Written are, for the target modality:
 
     `obsm[key_added]`
-        Imputed values of shape (n_cells, n_features), float32; sparse (CSR) where the source is.
+        Imputed values of shape (n_cells, n_features), float32; sparse (CSR) where the source is. NaN of cells that got
+        none.
     `uns[key_added]`
         `"features"`: names of the columns; `"params"`: how it was made.
 
@@ -189,14 +191,17 @@ def impute(
     >>> mdata["atac"].obsm["imputed_rna"].shape
     (100, 2)
     """
+    check_options(impute, locals())
     check_writable(mdata, copy=copy)
     z_source, z_target = _clouds(mdata, use_rep, source=source, target=target)
-    check_count(n_neighbors, "n_neighbors")
     names, values = _values(mdata[source], features, layer, source)
     key_added = f"imputed_{source}" if key_added is None else key_added
 
     weights = nearest_weights(z_target, z_source, n_neighbors, random_state=seed_of(random_state))
     imputed = weights @ values
+    placed = placed_cells(mdata, target, use_rep, min_confidence, "value")
+    if not placed.all():
+        imputed = _without(imputed, ~placed)
 
     result = mdata.copy() if copy else mdata
     result[target].obsm[key_added] = imputed
@@ -280,9 +285,9 @@ def smooth(
     >>> mdata.obsm["X_scdart_smooth"].shape
     (200, 1)
     """
+    check_options(smooth, locals())
     check_writable(mdata, copy=copy)
     z_rna, z_atac = _clouds(mdata, use_rep, rna_mod=rna_mod, atac_mod=atac_mod)
-    check_count(n_neighbors, "n_neighbors")
     key_added = f"{use_rep}_smooth" if key_added is None else key_added
 
     z_atac = nearest_weights(z_atac, z_rna, n_neighbors, random_state=seed_of(random_state)) @ z_rna
@@ -300,11 +305,21 @@ def smooth(
     return result if copy else None
 
 
+def _without(values: np.ndarray | sp.csr_matrix, rows: np.ndarray) -> np.ndarray | sp.csr_matrix:
+    """Replace all values of some rows by NaN."""
+    if not sp.issparse(values):
+        values[rows] = np.nan
+        return values
+    lost = sp.csr_matrix(np.full((int(rows.sum()), values.shape[1]), np.nan, dtype=values.dtype))
+    order = np.argsort(np.concatenate([np.flatnonzero(~rows), np.flatnonzero(rows)]))
+    return sp.vstack([values[~rows], lost], format="csr")[order]
+
+
 def _clouds(mdata: MuData, use_rep: str, **mods: str) -> tuple[np.ndarray, np.ndarray]:
     """Get the coordinates of two modalities, known to be of one space."""
     check_modalities(mdata, **mods)
     first, second = mods.values()
-    a, b = (latent(mdata[mod], use_rep, f"mdata[{mod!r}]") for mod in (first, second))
+    a, b = (latent_of_modality(mdata, mod, use_rep) for mod in (first, second))
     if a.shape[1] != b.shape[1]:
         raise ValueError(
             f"obsm[{use_rep!r}] has {a.shape[1]} dimensions in {first!r}, but {b.shape[1]} in {second!r}: both must be "
@@ -313,14 +328,46 @@ def _clouds(mdata: MuData, use_rep: str, **mods: str) -> tuple[np.ndarray, np.nd
     return a, b
 
 
-def _labels(mdata: MuData, key: str, mod: str) -> pd.Categorical:
-    column = obs_column(mdata, key, "key", mod=mod)
+def as_labels(column: pd.Series, slot: str) -> pd.Categorical:
+    """Read a column as labels, at least one of them known."""
     if pd.api.types.is_float_dtype(column) and column.notna().any():
-        raise ValueError(f"obs[{key!r}] of {mod!r} holds numbers with a decimal point, not labels.")
+        raise ValueError(f"{slot} holds numbers with a decimal point, not labels.")
     labels = pd.Categorical(column)
     if (labels.codes < 0).all():
-        raise ValueError(f"obs[{key!r}] has no label of a cell of {mod!r}.")
+        raise ValueError(f"{slot} has no label of a cell.")
     return labels.remove_unused_categories()
+
+
+def vote(
+    query: np.ndarray, reference: np.ndarray, labels: pd.Categorical, n_neighbors: int, threshold: float, seed: int
+) -> tuple[pd.Categorical, np.ndarray]:
+    """Let the nearest of the cells that have a label decide on that of others.
+
+    Parameters
+    ----------
+    query, reference
+        Coordinates of the cells that get labels, and of those that may have them.
+    labels
+        Labels of the reference cells, or missing.
+    n_neighbors
+        Cells that vote.
+    threshold
+        Share of the vote below which a cell gets no label.
+    seed
+        Seed of the approximate search.
+
+    Returns
+    -------
+    Labels, and share of the vote that they got.
+    """
+    known = np.flatnonzero(labels.codes >= 0)
+    weights = nearest_weights(query, reference[known], n_neighbors, random_state=seed)
+    shape = (len(known), len(labels.categories))
+    member = sp.csr_matrix((np.ones(len(known), np.float32), (np.arange(len(known)), labels.codes[known])), shape=shape)
+    votes = weights @ member
+    confidence = np.minimum(votes.max(axis=1).toarray().ravel(), 1.0)
+    winner = np.where(confidence >= threshold, np.asarray(votes.argmax(axis=1)).ravel(), -1)
+    return pd.Categorical.from_codes(winner, categories=labels.categories, ordered=labels.ordered), confidence
 
 
 def _values(adata: AnnData, features: Sequence[str] | None, layer: str | None, mod: str) -> tuple[np.ndarray, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scdart._checks import check_modalities
+from scdart._options import check_options
 
 from ._curve_fits import fit_curves
 from ._families import FAMILIES
@@ -93,6 +94,7 @@ def dynamic_curves(
     >>> curves.groupby("feature").size().to_dict()
     {'gene1': 50, 'gene2': 50}
     """
+    check_options(dynamic_curves, locals())
     names = [features] if isinstance(features, str) else list(features)
     problems = _tested_problems(mdata, names, mod, key, trajectory)
     curves = pd.concat([_curves(problem, n_points) for problem in problems], ignore_index=True)
@@ -135,6 +137,7 @@ def dynamic_values(
     >>> list(scdart.tl.dynamic_values(mdata, "gene1"))
     ['feature', 'trajectory', 'cell', 'pseudotime', 'value']
     """
+    check_options(dynamic_values, locals())
     names = [features] if isinstance(features, str) else list(features)
     cells = mdata.mod[mod].obs_names
     problems, tables = _tested_problems(mdata, names, mod, key), []

@@ -11,6 +11,7 @@ from scipy.stats import false_discovery_control
 from threadpoolctl import threadpool_limits
 
 from scdart._checks import check_modalities, check_writable
+from scdart._options import check_options
 
 from ._curve_fits import CurveFits, fit_curves
 from ._preparation import prepare
@@ -44,7 +45,7 @@ def dynamic_features(
     family: Literal["auto", "gaussian", "poisson", "nb", "binomial"] = "auto",
     df: int = 4,
     batch_key: str | None = None,
-    covariates: Sequence[str] = (),
+    covariates: str | Sequence[str] = (),
     size_factors: str | None = "auto",
     min_cells: int = 10,
     key_added: str | None = None,
@@ -173,7 +174,8 @@ def dynamic_features(
     'tested'
     >>> scdart.tl.dynamic_features(mdata, mod="atac", pseudotime_key="pseudotime", family="binomial")
     """
-    _check(mdata, mod, df, min_cells, trajectory, between, copy=copy)
+    check_options(dynamic_features, locals())
+    _check(mdata, mod, trajectory, between, copy=copy)
     settings = Settings(
         layer=layer,
         obsm=obsm,
@@ -201,8 +203,6 @@ def dynamic_features(
 def _check(
     mdata: MuData,
     mod: str,
-    df: int,
-    min_cells: int,
     trajectory: str | Sequence[str] | None,
     between: Sequence[str] | None,
     *,
@@ -214,10 +214,6 @@ def _check(
         raise ValueError("trajectory and between were both given: test either trajectories or the branches of two.")
     if trajectory is not None and not _listed(trajectory):
         raise ValueError("trajectory is empty: name at least one, or leave it out to take the pseudotime of all cells.")
-    if not isinstance(df, int) or df < 1:
-        raise ValueError(f"df={df!r}: a curve needs at least one degree of freedom.")
-    if min_cells < 1:
-        raise ValueError(f"min_cells={min_cells!r}: a feature needs at least one cell in which it is not 0.")
 
 
 def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
