@@ -204,8 +204,9 @@ def test_a_model_that_cannot_be_saved_is_not_trained(tmp_path, monkeypatch):
     mdata = scdart.datasets.simulate("linear", n_cells=60, n_genes=40, n_peaks=90)
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(SCDART, "train", None)
-    with pytest.raises(NotADirectoryError, match="save_model="):
-        scdart.tl.integrate(mdata, save_model=tmp_path / "file" / "model")
+    for option in ("save_model", "checkpoint"):
+        with pytest.raises(NotADirectoryError, match=f"{option}="):
+            scdart.tl.integrate(mdata, **{option: tmp_path / "file" / "model"})
 
 
 @limits

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch
 
 from scdart import datasets, pp, tl
 from scdart._mudata import columns_stay
-from scdart._process import root_logger_kept, threads_kept
+from scdart._process import quiet, root_logger_kept, threads_kept
 from scdart._random import streams_kept
 from scdart.model import SCDART
 
@@ -135,3 +136,47 @@ def test_streams_after_an_integration_that_fails(monkeypatch):
     with pytest.raises(ValueError, match="no anchors today"):
         tl.integrate(mdata, max_epochs=1, train_kwargs=QUIET)
     assert streams() == before
+
+
+NOISE = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.seed",
+    "scvi.data.fields._arraylike_field",
+)
+
+
+def test_libraries_are_quiet_and_then_as_before(caplog, recwarn):
+    caplog.set_level(logging.INFO, logger="scdart")
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch.utilities", "scvi.data")]
+    levels = [logger.level for logger in loggers]
+    with quiet():
+        for name in NOISE:
+            logging.getLogger(name).info("noise")
+        logging.getLogger("lightning.pytorch.utilities.rank_zero").warning("heard")
+        warnings.warn("The number of training batches (3) is small", UserWarning, stacklevel=1)
+        warnings.warn("heard too", UserWarning, stacklevel=1)
+    assert [record.message for record in caplog.records] == ["heard"]
+    assert [str(warning.message) for warning in recwarn] == ["heard too"]
+    assert [logger.level for logger in loggers] == levels
+    with caplog.at_level(logging.DEBUG, logger="scdart"), quiet():
+        assert [logger.level for logger in loggers] == levels
+
+
+def test_a_run_says_nothing_but_what_the_package_says(tmp_path):
+    """As a user sees it who has set up no logging: libraries have handlers of their own."""
+    code = """
+import warnings, scdart
+warnings.filterwarnings("ignore", module="mudata")
+mdata = scdart.datasets.simulate("bifurcating", n_cells=150, n_genes=100, n_peaks=300)
+scdart.pp.diffusion_coordinates(mdata)
+scdart.model.SCDART.setup_mudata(mdata)
+model = scdart.model.SCDART(mdata)
+model.train(max_epochs=1, enable_progress_bar=False)
+model.save("model")
+scdart.model.SCDART.load("model", mdata)
+scdart.tl.integrate(mdata, max_epochs=1, train_kwargs={"enable_progress_bar": False})
+scdart.tl.pseudotime(mdata, root_score="pseudotime")
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout == ""
+    assert result.stderr == ""

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+#: More than there ever are of anything, and less than what overflows somewhere below.
+_MANY: Final = 1_000_000_000
+
+
 class Range(NamedTuple):
     """What a number may be.
 
@@ -46,13 +50,10 @@ class Range(NamedTuple):
         bounds = []
         if self.least > -math.inf:
             bounds.append(f"{'more than' if self.above else 'at least'} {self.least:,}")
-        if self.most < math.inf:
+        if self.most < _MANY:
             bounds.append(f"at most {self.most:,}")
         return " of " + " and ".join(bounds) if bounds else ""
 
-
-#: More than there ever are of anything, and less than what overflows somewhere below.
-_MANY: Final = 1_000_000_000
 
 #: Ranges that are not those of the names in some functions.
 SEVERAL: Final = Range(2, _MANY)
@@ -98,6 +99,9 @@ RANGES: Final[Mapping[str, Range]] = {
 
 #: Texts that may be empty: they are no names.
 _MAY_BE_EMPTY: Final = ("prefix", "title")
+
+#: Rows that may also be told by a mask.
+_MAY_BE_MASKS: Final = ("indices",)
 
 
 def check_options(function: Callable[..., Any], given: Mapping[str, Any], **ranges: Range) -> None:
@@ -171,6 +175,8 @@ def _fits(name: str, value: object, kind: str, within: Range | None) -> bool:
         return isinstance(value, str) and value in _choices(kind)
     if kind == "str" and isinstance(value, str) and not value:
         return name in _MAY_BE_EMPTY
+    if name in _MAY_BE_MASKS and _is_mask(value):
+        return True
     fits = _KINDS[kind][0](value)
     if not fits or within is None or kind not in _NUMBERS:
         return fits
@@ -191,8 +197,11 @@ def _is_number(value: object) -> bool:
 
 def _are_whole(values: object) -> bool:
     array = np.asarray(values) if isinstance(values, Sized | Integral) and not isinstance(values, str) else None
-    # A mask says which rows by their places.
-    return array is not None and array.ndim < 2 and array.size > 0 and array.dtype.kind in "iub"
+    return array is not None and array.ndim < 2 and array.size > 0 and array.dtype.kind in "iu"
+
+
+def _is_mask(values: object) -> bool:
+    return isinstance(values, Sized) and not isinstance(values, str) and np.asarray(values).dtype.kind == "b"
 
 
 def _are_names(values: object) -> bool:

@@ -1,14 +1,24 @@
-"""What belongs to the user's process, and is left as it was: numbers of threads, and the root logger."""
+"""What belongs to the user's process, and is left as it was: numbers of threads, loggers, filters of warnings."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+#: Where libraries log devices, seeds and registered fields, which say nothing about the user's data.
+_CHATTY: Final = ("lightning.fabric.utilities", "lightning.pytorch.utilities", "scvi.data")
+#: What libraries warn of, of their own code or of options that nobody has set.
+_IDLE: Final = (
+    "The method mod_names is deprecated",
+    "The number of training batches",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
 
 
 @contextmanager
@@ -41,3 +51,23 @@ def root_logger_kept() -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep to themselves what libraries say beside the matter, unless the package's own log shows all there is."""
+    if logging.getLogger("scdart").isEnabledFor(logging.DEBUG):
+        yield
+        return
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in _IDLE:
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

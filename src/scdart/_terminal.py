@@ -12,13 +12,12 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from scdart._process import quiet
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _package = logging.getLogger("scdart")
-
-#: Where libraries log devices, seeds and registered fields, which say nothing about the user's data.
-_CHATTY = ("lightning.fabric.utilities", "lightning.pytorch.utilities", "scvi.data")
 
 
 @contextmanager
@@ -41,15 +40,13 @@ def reporting(*, verbose: bool) -> Iterator[Stages]:
     """
     handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)
     stages = Stages()
-    levels = {name: logging.getLogger(name).level for name in (_package.name, *_CHATTY)}
+    level = _package.level
     _package.addHandler(handler)
     _package.addHandler(stages)
     _package.setLevel(logging.DEBUG if verbose else logging.INFO)
     propagate, _package.propagate = _package.propagate, False  # a library may have given the root logger a handler too
-    with warnings.catch_warnings():
+    with quiet(), warnings.catch_warnings():
         if not verbose:
-            for name in _CHATTY:
-                logging.getLogger(name).setLevel(logging.WARNING)
             warnings.simplefilter("ignore")
             warnings.filterwarnings("default", category=UserWarning)
             warnings.filterwarnings("ignore", module="lightning")
@@ -66,8 +63,7 @@ def reporting(*, verbose: bool) -> Iterator[Stages]:
             _package.propagate = propagate
             _package.removeHandler(handler)
             _package.removeHandler(stages)
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)
+            _package.setLevel(level)
 
 
 class Stages(logging.Handler):

@@ -107,6 +107,9 @@ def integrate(
     annotation: Annotated[
         Path | None, typer.Option(help="Genes as GTF or BED, may be gzipped. Not needed if the input has a prior.")
     ] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="'auto': how far from a gene its peaks may lie is chosen by the data.")
+    ] = None,
     n_latent: Annotated[int | None, typer.Option(min=1, help="Dimensions of the latent space.")] = None,
     t: Annotated[list[int] | None, typer.Option("--t", help="Diffusion time; may be repeated.")] = None,
     preset: Annotated[Preset, typer.Option(help="Settings of the model; 'paper' are the published ones.")] = (
@@ -153,6 +156,7 @@ def integrate(
         tl.integrate(
             mdata,
             annotation,
+            domain=domain,  # type: ignore[arg-type]  # which integrate checks
             n_latent=n_latent,
             t=t,
             preset=preset.value,

@@ -152,12 +152,12 @@ def test_bad_matrices(metric, z_rna, z_atac, message):
 @pytest.mark.parametrize(
     ("k", "message"),
     [
-        (0, "at least 1"),
+        (0, "k=0 must be a whole number of at least 1"),
         (9, "at most 8"),
         ([2, 9], "at most 8"),
-        (2.0, "an integer"),
-        (True, "an integer"),
-        ([], "empty"),
+        (2.0, "k=2.0 must be a whole number"),
+        (True, "k=True must be a whole number"),
+        ([], r"k=\[\] must be a whole number"),
     ],
 )
 def test_bad_k(k, message):

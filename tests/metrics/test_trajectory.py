@@ -118,8 +118,13 @@ def test_bad_branches():
     [
         (np.ones((5, 2)), np.ones((4, 2)), {"n_blocks": 1}, "`latent` has 5 cells and `coordinates` 4"),
         (np.ones((5, 2)), np.ones((5, 4)), {"n_blocks": 3}, "4 columns, which is not a multiple of `n_blocks`=3"),
-        (np.ones((5, 2)), np.ones((5, 4)), {"n_blocks": 0}, "`n_blocks` must be at least 1"),
-        (np.ones((5, 2)), np.ones((5, 4)), {"n_blocks": 2, "n_pairs": 1}, "`n_pairs` must be at least 2"),
+        (np.ones((5, 2)), np.ones((5, 4)), {"n_blocks": 0}, "n_blocks=0 must be a whole number of at least 1"),
+        (
+            np.ones((5, 2)),
+            np.ones((5, 4)),
+            {"n_blocks": 2, "n_pairs": 1},
+            "n_pairs=1 must be a whole number",
+        ),
         (np.ones((2, 2)), np.ones((2, 4)), {"n_blocks": 2}, "at least three"),
         (np.ones((5, 2)), np.full((5, 4), np.nan), {"n_blocks": 2}, "`coordinates` holds 20 NaN"),
         (np.ones((0, 2)), np.ones((0, 4)), {"n_blocks": 2}, "`latent` must be a non-empty"),

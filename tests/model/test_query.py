@@ -150,3 +150,11 @@ def test_cells_of_a_third_modality_are_said(trained):
         latent = model.get_latent_representation(query)
     assert np.isnan(latent).any(axis=1).sum() == 7
     np.testing.assert_array_equal(np.isnan(latent).any(axis=1), query.obs_names.str.startswith("third"))
+
+
+def test_what_scvi_tools_offers_and_this_model_cannot_leads_to_what_can(trained):
+    model, _ = trained
+    with pytest.raises(NotImplementedError, match="get_gene_activity.*joint_anndata"):
+        model.get_normalized_expression()
+    with pytest.raises(NotImplementedError, match="joint_anndata.*Milo"):
+        model.differential_abundance()

@@ -168,7 +168,8 @@ def test_what_is_prepared_is_used_and_what_does_not_fit_is_replaced(mdata):
     integrate(mdata, t=(2, 4), **QUICK)
     before = contents(mdata)
     integrate(mdata, t=(2, 4), **QUICK)
-    results = {".uns.scdart", ".obsm.X_scdart", "rna.obsm.X_scdart", "atac.obsm.X_scdart"}
+    latent = {f"{where}.obsm.X_scdart" for where in ("", "rna", "atac")}
+    results = {".uns.scdart", *latent, *(f"{slot}_confidence" for slot in latent)}
     assert changed(before, contents(mdata)) == results
 
     coordinates = mdata["rna"].obsm["X_diffusion_coordinates"]
@@ -196,6 +197,8 @@ def test_annotation_makes_the_prior_and_anchors_of_it():
     annotation = genomic["rna"].var.assign(gene_name=genomic["rna"].var_names)
     prior = genomic["atac"].varm["gene_activity"].copy()
     del genomic["atac"].varm["gene_activity"], genomic["atac"].uns["gene_activity"]
+    integrate(genomic, annotation, domain="auto", **QUICK)
+    assert len(genomic["atac"].uns["gene_activity"]["agreement"]) == 4
     integrate(genomic, annotation, **QUICK)
     assert (genomic["atac"].varm["gene_activity"] != prior).nnz == 0
 
@@ -256,6 +259,7 @@ def with_other_genes(mdata):
 @pytest.mark.parametrize(
     ("spoil", "options", "error", "match"),
     [
+        (None, {"domain": "auto"}, ValueError, "domain='auto' is about links that are made from an annotation"),
         (without_prior, {}, KeyError, r"\['atac'\].varm has no 'gene_activity'.*annotation"),
         (with_negative_counts, {}, ValueError, "'atac'.*negative"),
         (with_other_genes, {}, ValueError, "other genes or another order"),

@@ -296,3 +296,11 @@ def test_order_of_simulated_cells(data_dir):
     mdata.obsm["X_scdart"] = pca(log_normalize(rna.X))
     pseudotime(mdata, root_score="pseudotime")
     assert pseudotime_kendall(mdata.obs["dpt_pseudotime"], rna.obs["pseudotime"]) > 0.85
+
+
+def test_parts_are_logged(make_tree, caplog):
+    with caplog.at_level("INFO", logger="scdart"):
+        pseudotime(make_tree(60, 50), root="cell0", separate=True)
+    messages = [record.message for record in caplog.records]
+    assert messages[0] == "Pseudotime (1 of 6): graph of all cells"
+    assert messages[-1] == "Pseudotime (6 of 6): order of atac alone"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,7 @@ class InferenceMixin(BaseModelClass):
         mdata: MuData | AnnData | None = None,
         *,
         modality: str | None = None,
-        indices: Sequence[int] | None = None,
+        indices: Sequence[int] | np.ndarray | None = None,
         batch_size: int | None = None,
     ) -> np.ndarray:
         """Latent coordinates of the cells.
@@ -60,7 +60,7 @@ class InferenceMixin(BaseModelClass):
             Name of one modality. ``None`` means all cells, and cells measured in both modalities get the mean of
             their two positions.
         indices
-            Rows of the modality, or of ``mdata.obs`` without ``modality``.
+            Rows of the modality, or of ``mdata.obs`` without ``modality``: their numbers, or a mask.
         batch_size
             Cells per minibatch; it does not change the result.
 
@@ -86,7 +86,7 @@ class InferenceMixin(BaseModelClass):
         self,
         mdata: MuData | AnnData | None = None,
         *,
-        indices: Sequence[int] | None = None,
+        indices: Sequence[int] | np.ndarray | None = None,
         genes: Sequence[str] | None = None,
         batch_size: int | None = None,
     ) -> pd.DataFrame:
@@ -210,6 +210,20 @@ class InferenceMixin(BaseModelClass):
         both = pd.concat(confidence.values())
         return both.groupby(level=0).mean().reindex(mdata.obs_names).rename("alignment_confidence")
 
+    def get_normalized_expression(self, *args: Any, **kwargs: Any) -> None:
+        # inherited from scvi-tools, whose models reconstruct the counts that they are given
+        raise NotImplementedError(
+            "SCDART predicts expression from accessibility: use `get_gene_activity` for ATAC cells, or "
+            "`scdart.tl.joint_anndata(mdata, model)` for measured and predicted expression of all cells."
+        )
+
+    def differential_abundance(self, *args: Any, **kwargs: Any) -> None:
+        # inherited from scvi-tools, where it takes a distribution of the places of a cell
+        raise NotImplementedError(
+            "SCDART gives a cell one place, not a distribution: compare samples by neighbours in obsm['X_scdart'] of "
+            "`scdart.tl.joint_anndata(mdata)`, for example with Milo in pertpy."
+        )
+
     def _support(self, mdata: MuData, role: str) -> np.ndarray:
         """Reason to believe in the place of each cell: that of the anchors, or a label that both modalities have."""
         if mdata is self.adata and MODALITIES[role].groups in self.adata_manager.data_registry:
@@ -220,7 +234,7 @@ class InferenceMixin(BaseModelClass):
         self,
         mdata: MuData | AnnData | None,
         modality: str | None,
-        indices: Sequence[int] | None,
+        indices: Sequence[int] | np.ndarray | None,
         batch_size: int | None,
         compute: Callable[[dict[str, torch.Tensor], str], torch.Tensor],
     ) -> np.ndarray:
@@ -320,17 +334,19 @@ class InferenceMixin(BaseModelClass):
             check_up_to_date(mdata, mod)
             stored_counts(adata, self.registry["setup_args"][MODALITIES[role].argument], mod)
 
-    def _rows(self, mdata: MuData, modality: str, indices: Sequence[int] | None) -> np.ndarray:
+    def _rows(self, mdata: MuData, modality: str, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:
         if modality not in mdata.mod:
             raise KeyError(f"modality {modality!r} is not in mdata.mod, which has {sorted(mdata.mod)}.")
         n_cells = mdata[modality].n_obs
         return np.arange(n_cells) if indices is None else _integer_rows(indices, n_cells, f"mdata[{modality!r}]")
 
 
-def _integer_rows(indices: Sequence[int], n_cells: int, where: str) -> np.ndarray:
+def _integer_rows(indices: Sequence[int] | np.ndarray, n_cells: int, where: str) -> np.ndarray:
     rows = np.asarray(indices)
-    if rows.dtype == bool:
+    if rows.dtype == bool and rows.shape == (n_cells,):
         rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise ValueError(f"indices must be numbers of rows of {where}, or a mask of its {n_cells:,} rows.")
     if rows.size and (rows.min() < 0 or rows.max() >= n_cells):
         raise ValueError(f"indices go from {rows.min()} to {rows.max()}, but {where} has {n_cells} rows.")
     return rows.astype(np.int64)

@@ -15,6 +15,7 @@ from scvi.model.base import ArchesMixin, BaseModelClass
 from scdart._files import filling
 from scdart._mudata import columns_stay
 from scdart._options import check_options
+from scdart._process import quiet
 
 from ._queries import cells_by_modality, with_features
 from ._trusted import check_harmless
@@ -148,7 +149,8 @@ class SavingMixin(ArchesMixin, BaseModelClass):
                     "trust=True."
                 )
             check_model(dir_path, prefix)
-        return super().load(dir_path, adata, accelerator, device, prefix, backup_url, **kwargs)
+        with quiet():
+            return super().load(dir_path, adata, accelerator, device, prefix, backup_url, **kwargs)
 
     @classmethod
     def load_query_data(

@@ -14,6 +14,7 @@ from scdart._batches import batches_of
 from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
 from scdart._options import Range, check_options
+from scdart._process import quiet
 from scdart._random import streams_kept
 from scdart.data import (
     MODALITIES,
@@ -255,7 +256,8 @@ class SCDART(
             setup_method_args=setup_method_args,
             validation_checks=AnnDataManagerValidationCheck(check_fully_paired_mudata=False),
         )
-        manager.register_fields(mdata, **kwargs)
+        with quiet():
+            manager.register_fields(mdata, **kwargs)
         cls.register_manager(manager)
 
     @classmethod
@@ -361,7 +363,7 @@ class SCDART(
         self.module.train()
         # The sampler hands every process its own minibatches; Lightning must not wrap it again.
         trainer_kwargs.setdefault("use_distributed_sampler", False)
-        with streams_kept():
+        with streams_kept(), quiet():
             super().train(
                 **options,
                 accelerator=accelerator,

@@ -11,6 +11,7 @@ from mudata import MuData
 from scdart._constants import ATAC, RNA
 from scdart._docs import fill_in_docs
 from scdart._mudata import columns_stay
+from scdart._options import check_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +61,7 @@ def from_anndata(
     >>> scdart.pp.from_anndata(rna, atac).obs_names.to_list()
     ['AAAC-rna', 'AAAG-rna', 'AAAC-atac', 'AAAT-atac']
     """
+    check_options(from_anndata, locals())
     given = {rna_mod: rna, atac_mod: atac}
     if len(given) < 2:
         raise ValueError(f"rna_mod and atac_mod are both {rna_mod!r}: name two modalities.")

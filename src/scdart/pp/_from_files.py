@@ -11,6 +11,7 @@ import pandas as pd
 
 from scdart._constants import ATAC, RNA
 from scdart._docs import fill_in_docs
+from scdart._options import check_options
 
 from ._from_anndata import from_anndata
 
@@ -65,6 +66,7 @@ def from_files(
     >>> scdart.pp.from_files("rna.h5ad", "atac.h5ad").n_obs
     200
     """
+    check_options(from_files, locals())
     paths = {RNA: Path(rna), ATAC: Path(rna if atac is None else atac)}
     of_one = paths[RNA] == paths[ATAC]
     read = _read(paths[RNA])

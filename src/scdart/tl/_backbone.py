@@ -15,6 +15,7 @@ from scdart._checks import check_writable
 from scdart._constants import X_SCDART
 from scdart._mudata import in_obs, obs_column
 from scdart._options import SEVERAL, check_options
+from scdart._progress import parts
 from scdart._random import seed_of
 
 from ._cells import check_follows, latent, shown, write_obs, write_obsm
@@ -146,18 +147,21 @@ def backbone(
         _check_root(root, given.categories)
 
     seed = seed_of(random_state)
-    graph = cell_graph(z, n_neighbors, random_state=seed)
-    group = _communities(graph, resolution, seed) if given is None else given
-    names = group.categories.to_numpy(dtype=object)
-    if given is None:
-        _check_root(root, group.categories)
-    start = int(group.codes[_earliest(time, group.codes)]) if root is None else list(names).index(root)
-    connectivities = _strongest_tree(graph.obsp["connectivities"], group)
-    tree = _tree_from(connectivities, start)
-    _check_connected(tree, names)
-    branch = np.where(group.codes < 0, -1, tree.branch[group.codes])
-    if given is None:
-        branch = _divided(branch, tree, group, graph.obsp["connectivities"])
+    with parts("Backbone", 2) as begin:
+        begin(f"graph of {mdata.n_obs:,} cells")
+        graph = cell_graph(z, n_neighbors, random_state=seed)
+        begin("groups and their tree")
+        group = _communities(graph, resolution, seed) if given is None else given
+        names = group.categories.to_numpy(dtype=object)
+        if given is None:
+            _check_root(root, group.categories)
+        start = int(group.codes[_earliest(time, group.codes)]) if root is None else list(names).index(root)
+        connectivities = _strongest_tree(graph.obsp["connectivities"], group)
+        tree = _tree_from(connectivities, start)
+        _check_connected(tree, names)
+        branch = np.where(group.codes < 0, -1, tree.branch[group.codes])
+        if given is None:
+            branch = _divided(branch, tree, group, graph.obsp["connectivities"])
 
     order = pd.DataFrame(
         {f"trajectory_{i}": np.where(np.isin(group.codes, path), time, np.nan) for i, path in enumerate(tree.paths)},

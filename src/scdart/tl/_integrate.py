@@ -36,6 +36,7 @@ from scdart._groups import known_groups
 from scdart._mudata import positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
+from scdart._process import quiet
 from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
 from scdart.data import check_anchors
@@ -56,6 +57,7 @@ def integrate(
     mdata: MuData,
     annotation: str | PathLike | pd.DataFrame | None = None,
     *,
+    domain: Literal["auto"] | None = None,
     n_latent: int | None = None,
     t: Sequence[int] | None = None,
     preset: Literal["default", "paper"] = "default",
@@ -88,6 +90,9 @@ def integrate(
         MuData with raw counts of RNA and ATAC; the cells may differ, overlap or be the same.
     annotation
         Gene annotation for the prior, see :func:`scdart.pp.gene_activity`. Not needed if there is a prior.
+    domain
+        ``"auto"`` chooses how far from a gene its peaks may lie by the evidence of the data, see
+        :func:`scdart.pp.gene_activity`; ``None`` takes that function's default. Needs the annotation.
     n_latent
         Dimensions of the latent space; ``None`` leaves it to the preset.
     t
@@ -171,8 +176,12 @@ def integrate(
     """
     check_options(integrate, locals())
     check_training(train_kwargs or {})
+    if domain is not None and annotation is None:
+        raise ValueError(f"domain={domain!r} is about links that are made from an annotation: pass one.")
     mods, layers = {RNA: rna_mod, ATAC: atac_mod}, {RNA: rna_layer, ATAC: atac_layer}
     _check(mdata, mods, layers, annotation is not None, preset, groups_key, ordered, batch_key, copy=copy)
+    if checkpoint is not None:
+        check_place(Path(checkpoint) / "training.ckpt", f"checkpoint={str(checkpoint)!r}")
     if save_model is not None:
         check_place(Path(save_model) / "model.pt", f"save_model={str(save_model)!r}")
         if is_whole(Path(save_model) / "model.pt"):
@@ -185,7 +194,7 @@ def integrate(
     with _all_or_nothing(mdata, mods.values()), _seed(seed):
         if annotation is not None:
             with _stage("gene activity"):
-                pp.gene_activity(mdata, annotation, **slots)
+                pp.gene_activity(mdata, annotation, domain=domain, random_state=seed, **slots, **counts)
         if batch_key is not None and not all(
             has_factors_of(mdata, mod, batch_key, layers[role]) for role, mod in mods.items()
         ):
@@ -333,7 +342,7 @@ def _stage(name: str) -> Iterator[None]:
 def _seed(seed: int) -> Iterator[None]:
     """Seed everything, and leave the user's seed and random streams as they were."""
     previous = settings.seed
-    with streams_kept():
+    with streams_kept(), quiet():
         settings.seed = seed
         try:
             yield

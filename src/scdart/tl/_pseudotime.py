@@ -13,6 +13,7 @@ from scdart._constants import X_SCDART
 from scdart._mudata import positions
 from scdart._options import SEVERAL, check_options
 from scdart._origins import MADE_FROM, origin_of_components
+from scdart._progress import parts
 from scdart._random import seed_of
 
 from ._cells import latent, latent_of_modality, write_obs
@@ -20,6 +21,8 @@ from ._landmarks import LandmarkGraph
 from ._root import RootRequest, central_extreme, concentration, parse_root
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mudata import MuData
 
 #: Fewest connected cells that have an order.
@@ -159,12 +162,13 @@ def pseudotime(
     alone = {mod: latent_of_modality(mdata, mod, use_rep) for mod in mdata.mod} if separate else {}
 
     seed = seed_of(random_state)
-    joint = _order(z, request, n_neighbors, n_comps, seed, "all cells")
-    times = {key_added: joint.time}
-    for mod, z_mod in alone.items():
-        nearest = RootRequest(np.array([((z_mod - z[joint.root]) ** 2).sum(axis=1).argmin()]), None)
-        time = _order(z_mod, nearest, n_neighbors, n_comps, seed, f"{mod} alone").time
-        times[f"{key_added}_{mod}"] = _at(positions(mdata, mod), time, mdata.n_obs)
+    with parts("Pseudotime", 2 * (1 + len(alone))) as begin:
+        joint = _order(z, request, n_neighbors, n_comps, seed, "all cells", begin)
+        times = {key_added: joint.time}
+        for mod, z_mod in alone.items():
+            nearest = RootRequest(np.array([((z_mod - z[joint.root]) ** 2).sum(axis=1).argmin()]), None)
+            time = _order(z_mod, nearest, n_neighbors, n_comps, seed, f"{mod} alone", begin).time
+            times[f"{key_added}_{mod}"] = _at(positions(mdata, mod), time, mdata.n_obs)
     if ranked:
         times = {key: _ranks(time) for key, time in times.items()}
 
@@ -190,15 +194,23 @@ def pseudotime(
 
 
 def _order(
-    z: np.ndarray, request: RootRequest, n_neighbors: int | None, n_comps: int, random_state: int, of: str
+    z: np.ndarray,
+    request: RootRequest,
+    n_neighbors: int | None,
+    n_comps: int,
+    random_state: int,
+    of: str,
+    begin: Callable[[str], None],
 ) -> _Order:
     """Find the root and the distance of every cell to it, in units of the largest; `of` names the cells in messages."""
+    begin(f"graph of {of}")
     graph = LandmarkGraph(z, n_neighbors, random_state=random_state)
     candidates = request.candidates(graph)
     part = graph.parts[candidates[0]]
     inside = np.flatnonzero(graph.parts == part)
     _check_parts(len(inside), len(z), graph.n_neighbors, of)
 
+    begin(f"order of {of}")
     y = graph.dpt_coordinates(part, n_comps)
     root = central_extreme(y, np.searchsorted(inside, candidates))
     _check_position(y, root, of)

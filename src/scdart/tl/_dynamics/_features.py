@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from scdart._checks import check_modalities, check_writable
 from scdart._options import check_options
+from scdart._progress import parts
 
 from ._curve_fits import CurveFits, fit_curves
 from ._preparation import prepare
@@ -192,7 +193,11 @@ def dynamic_features(
     # The products of matrices are many and thin: threads would spend their time waiting for each other.
     with threadpool_limits(limits=1, user_api="blas"):
         problems = prepare(mdata, mod, settings, features)
-        tables = [_test(problem, min_cells) for problem in problems]
+        tables = []
+        with parts("Dynamic features", len(problems)) as begin:
+            for problem in problems:
+                begin(f"{len(problem.table.names):,} features along {problem.model.course.name}")
+                tables.append(_test(problem, min_cells))
     target = mdata.copy() if copy else mdata
     key = key_added or ("dynamic_features" if between is None else "branch_features")
     target.mod[mod].uns[key] = pd.concat(tables)
