@@ -80,7 +80,7 @@ def joint_anndata(
         Slots that all modalities have with the same columns, `use_rep` among them, and slots of `mdata.obsm` that no
         modality has.
     `uns`
-        Copies of the entries of `mdata.uns` that do not describe a graph of its cells.
+        Copies of the entries of `mdata.uns`, without those that describe a graph of its cells or are scvi-tools' own.
 
     Raises
     ------
@@ -141,7 +141,8 @@ def joint_anndata(
             selected = values.iloc[rows].set_axis(joint.obs_names) if isinstance(values, pd.DataFrame) else values[rows]
             joint.obsm[key] = selected
     for key, value in mdata.uns.items():
-        if key not in mdata.obsp and not (isinstance(value, Mapping) and "connectivities_key" in value):
+        of_scvi = key.startswith("_scvi")  # by which scvi-tools knows the MuData again
+        if not of_scvi and key not in mdata.obsp and not (isinstance(value, Mapping) and "connectivities_key" in value):
             joint.uns[key] = deepcopy(value)
     return joint
 
