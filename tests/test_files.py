@@ -203,7 +203,7 @@ def test_a_half_written_model_does_not_block_the_next_run(tmp_path):
 def test_a_model_that_cannot_be_saved_is_not_trained(tmp_path, monkeypatch):
     mdata = scdart.datasets.simulate("linear", n_cells=60, n_genes=40, n_peaks=90)
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(SCDART, "train", None)
+    monkeypatch.setattr("scvi.model.base.UnsupervisedTrainingMixin.train", None)
     for option in ("save_model", "checkpoint"):
         with pytest.raises(NotADirectoryError, match=f"{option}="):
             scdart.tl.integrate(mdata, **{option: tmp_path / "file" / "model"})

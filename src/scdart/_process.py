@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Where libraries log devices, seeds and registered fields, which say nothing about the user's data.
-_CHATTY: Final = ("lightning.fabric.utilities", "lightning.pytorch.utilities", "scvi.data")
+_CHATTY: Final = ("lightning.fabric.utilities", "lightning.pytorch.utilities", "scvi.data", "scvi.model.base")
 #: What libraries warn of, of their own code or of options that nobody has set.
 _IDLE: Final = (
     "The method mod_names is deprecated",

@@ -64,6 +64,7 @@ def test_genes_have_measured_and_predicted_expression(make_mdata):
     predicted = model.get_gene_activity()
     for joint in (joint_anndata(mdata, model), joint_anndata(mdata, predicted[mdata["rna"].var_names])):
         assert joint.shape == (110, 20)
+        assert not [key for key in joint.uns if key.startswith("_scvi")]
         assert joint.var["symbol"].to_list() == [f"GENE{i}" for i in range(20)]
         np.testing.assert_allclose(joint[60:].X.toarray(), predicted, atol=1e-5)
         counts = mdata["rna"].X.toarray()

@@ -17,6 +17,7 @@ from scdart._checks import check_mudata, check_up_to_date, stored_counts
 from scdart._constants import ATAC, RNA
 from scdart._mudata import columns_stay, modality_rows
 from scdart._options import check_options
+from scdart._process import quiet
 from scdart._random import seed_of
 from scdart.data import (
     MODALITIES,
@@ -298,7 +299,8 @@ class InferenceMixin(BaseModelClass):
             self._check_query(mdata)
         if mdata is not None and mdata.is_view:
             mdata = mdata.copy()  # scvi-tools would turn the user's view into a copy in place
-        return self._validate_anndata(mdata)
+        with quiet():
+            return self._validate_anndata(mdata)
 
     def _as_mudata(self, adata: AnnData) -> MuData:
         """Take cells of one modality for what their features say they are."""

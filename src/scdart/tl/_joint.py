@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scdart._checks import check_modalities
+from scdart._checks import check_modalities, check_mudata, check_up_to_date
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._expression import measured_expression, predicted_expression
 from scdart._mudata import positions
@@ -80,7 +80,7 @@ def joint_anndata(
         Slots that all modalities have with the same columns, `use_rep` among them, and slots of `mdata.obsm` that no
         modality has.
     `uns`
-        Copies of the entries of `mdata.uns` that do not describe a graph of its cells.
+        Copies of the entries of `mdata.uns`, without those that describe a graph of its cells or are scvi-tools' own.
 
     Raises
     ------
@@ -100,6 +100,9 @@ def joint_anndata(
     {'rna': 100, 'atac': 100}
     """
     check_options(joint_anndata, locals())
+    check_mudata(mdata)
+    for mod in mdata.mod:
+        check_up_to_date(mdata, mod)
     latents = {mod: latent_of_modality(mdata, mod, use_rep) for mod in mdata.mod}
     spaces = {mod: z.shape[1] for mod, z in latents.items()}
     if len(set(spaces.values())) > 1:
@@ -138,7 +141,8 @@ def joint_anndata(
             selected = values.iloc[rows].set_axis(joint.obs_names) if isinstance(values, pd.DataFrame) else values[rows]
             joint.obsm[key] = selected
     for key, value in mdata.uns.items():
-        if key not in mdata.obsp and not (isinstance(value, Mapping) and "connectivities_key" in value):
+        of_scvi = key.startswith("_scvi")  # by which scvi-tools knows the MuData again
+        if not of_scvi and key not in mdata.obsp and not (isinstance(value, Mapping) and "connectivities_key" in value):
             joint.uns[key] = deepcopy(value)
     return joint
 
