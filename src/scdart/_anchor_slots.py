@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from ._constants import ATAC, RNA
 from ._mudata import positions
-from ._origins import MADE_FROM, check_origin, difference, origin_of_counts, origin_of_prior
+from ._origins import MADE_FROM, check_origin, difference, origin_of_counts, origin_of_labels, origin_of_prior
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,12 +78,15 @@ def origin_of_anchors(
     layers: Mapping[str, str | None],
     prior: sp.csr_matrix | None,
     batch_key: str | None,
+    groups_key: str | None = None,
 ) -> dict[str, Any]:
-    """Describe what anchors would be inferred from now: counts by role, and the prior, if it is known."""
+    """Describe what anchors would be inferred from now: counts by role, and prior and labels, if they are known."""
     adata = {role: mdata.mod[mod] for role, mod in mods.items()}
     origin = {role: origin_of_counts(adata[role], layers[role], mod, batch_key) for role, mod in mods.items()}
     if prior is not None:
         origin["prior"] = origin_of_prior(prior, adata[ATAC].var_names, adata[RNA].var_names)
+    if groups_key is not None:
+        origin["groups"] = origin_of_labels(adata.values(), groups_key)
     return origin
 
 

@@ -87,6 +87,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "df": Range(1, 100),
     "ncols": Range(1, 100),
     "max_epochs": Range(1, 1_000_000),
+    "n_steps": Range(0, 1_000_000),
     "batch_size": Range(1, 1_000_000),
     "activity_hidden": Range(1, 100_000),
     "projection_hidden": Range(1, 100_000),

@@ -18,9 +18,10 @@ from scipy import sparse
 from ._batches import batch_labels, batches_of, has_factors
 from ._checks import counts_slot, known_of, on_disk
 from ._constants import BATCH_FACTORS
+from ._groups import label_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from anndata import AnnData
     from mudata import MuData
@@ -76,6 +77,12 @@ def origin_of_components(data: AnnData | MuData, key: str, name: str) -> dict[st
         return _cells(slot, cells)
     components = np.asarray(data.obsm[key])
     return _described(slot, components, cells, _numbers(np.arange(components.shape[1]).astype(str)))
+
+
+def origin_of_labels(adatas: Iterable[AnnData], key: str) -> dict[str, Any]:
+    """Describe labels of cells in a column of ``obs`` of several modalities."""
+    totals = [_total(_numbers(one.obs_names) * _numbers(label_names(one.obs[key]).fillna(""))) for one in adatas]
+    return {"slot": f"obs[{key!r}]", "values": " ".join(totals)}
 
 
 def origin_of_prior(prior: sparse.csr_matrix, peaks: pd.Index, genes: pd.Index) -> dict[str, Any]:

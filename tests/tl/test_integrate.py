@@ -218,9 +218,24 @@ def test_groups_reach_the_model(mdata):
     for mod in ("rna", "atac"):
         root = mdata[mod].obs["pseudotime"] < 0.2
         mdata[mod].obs["root"] = pd.Series(np.where(root, "root", None), index=mdata[mod].obs_names, dtype=object)
-    without = integrate(mdata, copy=True, **QUICK).obsm["X_scdart"]
-    with_groups = integrate(mdata, copy=True, groups_key="root", **QUICK).obsm["X_scdart"]
-    assert not np.allclose(without, with_groups)
+    integrate(mdata, **QUICK)
+    without, anchors = mdata.obsm["X_scdart"], mdata.obsp["anchors"]
+    integrate(mdata, groups_key="root", **QUICK)
+    assert not np.allclose(without, mdata.obsm["X_scdart"])
+    told = mdata.obsp["anchors"]
+    assert told is not anchors
+    integrate(mdata, groups_key="root", **QUICK)
+    assert mdata.obsp["anchors"] is told
+    for mod in ("rna", "atac"):
+        mdata[mod].obs["other"] = mdata[mod].obs["root"]
+    with pytest.raises(ValueError, match="made with groups_key='root', not 'other'"):
+        SCDART.setup_mudata(mdata, groups_key="other")
+    mdata["atac"].obs["root"] = None
+    mdata["atac"].obs.loc[mdata["atac"].obs_names[:9], "root"] = "root"
+    with pytest.raises(ValueError, match=r"obs\['root'\] does not hold the same values now"):
+        SCDART.setup_mudata(mdata, groups_key="root")
+    integrate(mdata, groups_key="root", **QUICK)
+    assert mdata.obsp["anchors"] is not told
 
 
 @pytest.mark.parametrize("seed", [None, 7])

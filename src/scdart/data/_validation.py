@@ -77,7 +77,7 @@ def check_setup(
         check_origin_of_coordinates(adata[role], mod, diffusion_key, layers[role], batch_key)
     if anchors_key in mdata.obsp:
         check_anchors(mdata, str(anchors_key), mods)
-        check_fit(mdata, str(anchors_key), origin_of_anchors(mdata, mods, layers, prior, batch_key))
+        check_fit(mdata, str(anchors_key), origin_of_anchors(mdata, mods, layers, prior, batch_key, groups_key))
     shared = int(np.logical_and(*(modality_rows(mdata, name) >= 0 for name in mods.values())).sum())
     if not shared:
         return

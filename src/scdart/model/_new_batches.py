@@ -73,7 +73,7 @@ class NewBatchesMixin(InferenceMixin):
             Neither modality has the column with batches.
         ValueError
             The model knows no batches or has no training data, features differ, counts cannot be used, a cell has no
-            batch, a batch is too small, or ``n_steps`` is negative.
+            batch, a batch is too small, or an option is out of range.
         RuntimeError
             If the model has not been trained.
 
@@ -95,8 +95,6 @@ class NewBatchesMixin(InferenceMixin):
         """
         check_options(NewBatchesMixin.add_batches, locals())
         self._check_if_trained(warn=False)
-        if n_steps < 0:
-            raise ValueError(f"n_steps={n_steps} must be 0, for no fine-tuning, or the number of its steps.")
         key = self.registry["setup_args"].get("batch_key")
         mods = {role: mod for role, mod in names_of_modalities(self.registry).items() if mod in mdata.mod}
         if key is None:

@@ -184,7 +184,7 @@ def anchors(
         seen = expression(rna_counts, effects[rna_mod]), accessibility(atac_counts, effects[atac_mod])
         found = infer_anchors(Evidence(*seen, prior, known, groups), settings)
         layers = {RNA: rna_layer, ATAC: atac_layer}
-        made_from = {MADE_FROM: origin_of_anchors(target, mods, layers, prior, batch_key)}
+        made_from = {MADE_FROM: origin_of_anchors(target, mods, layers, prior, batch_key, groups_key)}
     else:
         assert known is not None
         made_from = {}

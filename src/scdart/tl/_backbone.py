@@ -11,7 +11,7 @@ import scanpy as sc
 import scipy.sparse as sp
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
-from scdart._checks import check_writable
+from scdart._checks import check_cell_names, check_writable
 from scdart._constants import X_SCDART
 from scdart._mudata import in_obs, obs_column
 from scdart._options import SEVERAL, check_options
@@ -139,6 +139,8 @@ def backbone(
     """
     check_options(backbone, locals(), n_neighbors=SEVERAL)
     check_writable(mdata, copy=copy)
+    for mod in mdata.mod:
+        check_cell_names(mdata, mod)  # which a table of cells is written by
     z = latent(mdata, use_rep)
     time = _pseudotime(mdata, pseudotime_key)
     check_follows(mdata, pseudotime_key, use_rep)

@@ -50,6 +50,8 @@ def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndar
             f"write {slot} = model.get_latent_representation({modality})."
         )
     z = np.asarray(data.obsm[use_rep], dtype=np.float64)
+    if not len(z):
+        raise ValueError(f"{name} has no cells: leave the modality out.")
     bad = ~np.isfinite(z).all(axis=1)
     if bad.any():
         raise ValueError(

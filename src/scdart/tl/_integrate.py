@@ -322,7 +322,8 @@ def _has_anchors(
     if new_prior and MADE_FROM not in described:
         return False
     prior = checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
-    return fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, prior, known["batch_key"]))
+    keys = known["batch_key"], known["groups_key"]
+    return fit(mdata, ANCHORS, origin_of_anchors(mdata, mods, layers, prior, *keys))
 
 
 def _kind_of_anchors(mdata: MuData) -> Literal["given", "inferred"]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scdart._checks import check_modalities
+from scdart._checks import check_modalities, check_mudata, check_up_to_date
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._expression import measured_expression, predicted_expression
 from scdart._mudata import positions
@@ -100,6 +100,9 @@ def joint_anndata(
     {'rna': 100, 'atac': 100}
     """
     check_options(joint_anndata, locals())
+    check_mudata(mdata)
+    for mod in mdata.mod:
+        check_up_to_date(mdata, mod)
     latents = {mod: latent_of_modality(mdata, mod, use_rep) for mod in mdata.mod}
     spaces = {mod: z.shape[1] for mod, z in latents.items()}
     if len(set(spaces.values())) > 1:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scdart._checks import check_modalities, check_writable
+from scdart._checks import check_modalities, check_writable, counts_slot
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._mudata import obs_column, positions
 from scdart._options import check_options
@@ -383,6 +383,6 @@ def _values(adata: AnnData, features: Sequence[str] | None, layer: str | None, m
     values = (adata.X if layer is None else adata.layers[layer])[:, columns]
     stored = values.data if sp.issparse(values) else np.asarray(values)
     if not np.isfinite(stored).all():
-        raise ValueError(f"{'X' if layer is None else f'layer {layer!r}'} of {mod!r} holds NaN or infinite values.")
+        raise ValueError(f"{counts_slot(layer, mod)} holds NaN or infinite values: remove these cells or features.")
     names = adata.var_names[columns].to_numpy(dtype=object)
     return names, sp.csr_matrix(values, dtype=np.float32) if sp.issparse(values) else stored.astype(np.float32)
