@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: Rows of panels: what is measured, its title and its limits.
 ROWS = {
-    "foscttm": ("FOSCTTM", (0, 0.5)),
+    "foscttm": ("FOSCTTM", (0, 0.2)),
     "tau": ("tau of pseudotime", (0, 1)),
     "batch_mixing": ("mixing of batches, worse modality", (0, 1.2)),
 }

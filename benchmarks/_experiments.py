@@ -183,7 +183,7 @@ def experiments(data: Path) -> dict[str, Experiment]:
             "or type where it is least: 0 is apart, 1 as by chance.",
             (*(batches(effect, one) for one in COMPOSITIONS for effect in EFFECTS), *real_batches(data)),
             BATCH_METHODS,
-            ("foscttm", "tau", *BATCHES, "transfer_balanced", "modality_mixing", *COST),
+            ("foscttm", "tau", *BATCHES, "transfer_accuracy", "transfer_balanced", "modality_mixing", *COST),
             BY_METRIC,
             n_seeds=2,
             draw=draw_batches,
