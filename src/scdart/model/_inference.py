@@ -340,7 +340,10 @@ class InferenceMixin(BaseModelClass):
         if modality not in mdata.mod:
             raise KeyError(f"modality {modality!r} is not in mdata.mod, which has {sorted(mdata.mod)}.")
         n_cells = mdata[modality].n_obs
-        return np.arange(n_cells) if indices is None else _integer_rows(indices, n_cells, f"mdata[{modality!r}]")
+        rows = np.arange(n_cells) if indices is None else _integer_rows(indices, n_cells, f"mdata[{modality!r}]")
+        if not len(rows):
+            raise ValueError(f"No cells were asked for: mdata[{modality!r}] has {n_cells:,}.")
+        return rows
 
 
 def _integer_rows(indices: Sequence[int] | np.ndarray, n_cells: int, where: str) -> np.ndarray:
