@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scdart._checks import check_up_to_date
 from scdart._process import root_logger_kept
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def obs_column(mdata: MuData, key: str, argument: str, *, mod: str | None = None
     KeyError
         No ``obs`` has the column.
     """
+    if mod is not None:
+        check_up_to_date(mdata, mod)
     name, known = _holders(mdata, key)
     if not known:
         columns = {name: list(data.obs.columns) for name, data in {"mdata": mdata, **mdata.mod}.items()}

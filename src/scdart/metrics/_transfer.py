@@ -80,6 +80,8 @@ def label_transfer(
     truth = check_labels(labels_query, "labels_query", n_cells=len(query))
     if np.issubdtype(truth_ref.dtype, np.number) != np.issubdtype(truth.dtype, np.number):
         raise ValueError("`labels_ref` and `labels_query` are texts and numbers: pass labels of one type.")
+    if np.issubdtype(truth_ref.dtype, np.floating) and (truth_ref != np.round(truth_ref)).any():
+        raise ValueError("`labels_ref` holds numbers with a decimal point, which are no labels.")
     check_count(k, "k", maximum=len(ref), of="the reference cells")
     predicted = KNeighborsClassifier(n_neighbors=k).fit(ref, truth_ref).predict(query)
     return LabelTransfer(
