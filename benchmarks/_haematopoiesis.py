@@ -74,5 +74,4 @@ def scores(mdata: MuData) -> dict[str, float]:
         "order, ATAC": spearmanr(order["ATAC"], atac.obs["stage"]).statistic,
         "with the paper's": spearmanr(order["RNA"][known], published[known]).statistic,
         "z": mdata.uns["anchors"]["z"],
-        "confidence": mdata.uns["scdart"]["confidence"],
     }

@@ -66,6 +66,7 @@ external = {
     "numpy": "https://numpy.org/doc/stable/",
     "pandas": "https://pandas.pydata.org/docs/",
     "python": "https://docs.python.org/3/",
+    "rich": "https://rich.readthedocs.io/en/stable/",
     "scanpy": "https://scanpy.readthedocs.io/en/stable/",
     "scipy": "https://docs.scipy.org/doc/scipy/",
     "scvi": "https://docs.scvi-tools.org/en/stable/",

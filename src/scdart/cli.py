@@ -105,7 +105,7 @@ def integrate(
     ] = None,
     atac: Annotated[Path | None, typer.Option(help="The same of ATAC, whose cells are taken for others.")] = None,
     annotation: Annotated[
-        Path | None, typer.Option(help="Genes as GTF or BED, may be gzipped. Not needed if the input has a prior.")
+        Path | None, typer.Option(help="Genes as GTF, GFF3 or BED, may be gzipped. Not needed if there is a prior.")
     ] = None,
     domain: Annotated[
         str | None, typer.Option(help="'auto': how far from a gene its peaks may lie is chosen by the data.")

@@ -15,7 +15,7 @@ from scdart.model import SCDART
 QUIET = {"enable_progress_bar": False, "accelerator": "cpu", "logger": False}
 
 #: The same cases in every run, unless more are asked for.
-N_CASES = int(os.environ.get("SCDART_FUZZ_CASES", "100"))
+N_CASES = int(os.environ.get("SCDART_FUZZ_CASES", "50"))
 
 settings.register_profile(
     "scdart",

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 SCRIPT = """
 import json
@@ -31,6 +32,7 @@ if __name__ == "__main__":
     several = {"strategy": "ddp"} if n_processes > 1 else {}
     # The same number of cells in every step, whatever the number of processes.
     size = 64 // n_processes
+    several["checkpoint"] = f"{folder}/state_{n_processes}"
     model.train(30, accelerator="cpu", devices=n_processes, batch_size=size, enable_progress_bar=False, **several)
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     np.save(f"{folder}/latent_{n_processes}_{rank}.npy", model.get_latent_representation())
@@ -61,6 +63,8 @@ def test_two_processes_train_one_model(tmp_path):
         ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
         assert ended.returncode == 0, ended.stderr[-3000:]
     first, second = (np.load(tmp_path / f"latent_2_{rank}.npy") for rank in (0, 1))
+    states = [torch.load(tmp_path / f"state_{n}" / "training.ckpt", weights_only=True) for n in (1, 2)]
+    assert [(state["epoch"], len(state["scdart"]["history"]["train_loss"]["at"])) for state in states] == [(29, 29)] * 2
     # Weights are the same; running statistics of batch norm differ by the last step, after which none is taken over.
     np.testing.assert_allclose(first, second, atol=0.05)
     # Two short trainings differ as two seeds do, but not in how well distances follow those that they learn from, and

@@ -25,6 +25,16 @@ def check_finite(values: NDArray, name: str) -> None:
         raise ValueError(f"`{name}` holds {n_bad} NaN or infinite values: leave those cells out first.")
 
 
+def as_numbers(values: NDArray, name: str) -> NDArray:
+    """Return an array of numbers, which objects may be; raise if it holds something else."""
+    if values.dtype.kind in "biuf":
+        return values
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` holds texts or other values that are no numbers.") from None
+
+
 def check_matrix(matrix: ArrayLike, name: str) -> NDArray[np.float64]:
     """Return a finite, non-empty 2-D array."""
     return _check_array(matrix, name, 2, 1, "a non-empty 2-D array, cells x dimensions")
@@ -34,7 +44,7 @@ def _check_array(array: ArrayLike, name: str, ndim: int, min_size: int, wanted: 
     values = np.asarray(array)
     if values.ndim != ndim or values.size < min_size:
         raise ValueError(f"`{name}` must be {wanted}; its shape is {values.shape}.")
-    values = values.astype(np.float64, copy=False)
+    values = as_numbers(values, name).astype(np.float64, copy=False)
     check_finite(values, name)
     return values
 

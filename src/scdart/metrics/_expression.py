@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from scdart._docs import fill_in_docs
 from scdart._options import check_options
 
-from ._checks import check_finite
+from ._checks import as_numbers, check_finite
 from ._correlation import CorrelationMethod, check_method, correlate
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def expression_mse(predicted: Matrix, truth: Matrix, *, normalized: bool = False
 def _check_expression(predicted: Matrix, truth: Matrix) -> tuple[Any, Any]:
     matrices = []
     for name, matrix in (("predicted", predicted), ("truth", truth)):
-        values: Any = sp.csr_array(matrix) if sp.issparse(matrix) else np.asarray(matrix)
+        values: Any = sp.csr_array(matrix) if sp.issparse(matrix) else as_numbers(np.asarray(matrix), name)
         if values.ndim != 2 or 0 in values.shape:
             raise ValueError(f"`{name}` must be a non-empty 2-D matrix, cells x genes; its shape is {values.shape}.")
         check_finite(values.data if sp.issparse(values) else values, name)

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from scdart._docs import fill_in_docs
 
-from ._checks import check_finite
+from ._checks import as_numbers, check_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,7 +141,7 @@ def _stored(matrix: Matrix, name: str, shape: tuple[int, ...]) -> tuple[NDArray[
         raise ValueError(
             f"`{name}` is {np.shape(matrix)}, not {shape}, peaks x genes: all must hold the same peaks and genes."
         )
-    entries = sp.csr_array(matrix)
+    entries = sp.csr_array(matrix if sp.issparse(matrix) else as_numbers(np.asarray(matrix), name))
     entries.sum_duplicates()
     entries = entries.tocoo()
     check_finite(entries.data, name)

@@ -78,6 +78,8 @@ def label_transfer(
     ref, query = check_clouds(z_ref, z_query, ("z_ref", "z_query"))
     truth_ref = check_labels(labels_ref, "labels_ref", n_cells=len(ref), min_classes=2)
     truth = check_labels(labels_query, "labels_query", n_cells=len(query))
+    if np.issubdtype(truth_ref.dtype, np.number) != np.issubdtype(truth.dtype, np.number):
+        raise ValueError("`labels_ref` and `labels_query` are texts and numbers: pass labels of one type.")
     check_count(k, "k", maximum=len(ref), of="the reference cells")
     predicted = KNeighborsClassifier(n_neighbors=k).fit(ref, truth_ref).predict(query)
     return LabelTransfer(

@@ -125,6 +125,8 @@ def set_random_streams(state: Mapping[str, Any]) -> None:
 
 def plain_history(trainer: Trainer) -> dict[str, dict[str, Any]]:
     """Get the history of a run as plain values, with an epoch that has ended and of which the logger is yet to hear."""
+    if not trainer.is_global_zero:
+        return {}  # the first process alone has a history
     history = {
         name: {"by": table.index.name, "at": table.index.to_list(), "values": table[name].to_list()}
         for name, table in (getattr(trainer.logger, "history", None) or {}).items()

@@ -309,7 +309,7 @@ class SCDART(
             Folder to keep the state of training in, written after every epoch. If it holds one, training goes on from
             there.
         ckpt_path
-            State of training to start from, as :meth:`lightning.pytorch.Trainer.save_checkpoint` writes it.
+            State of training to start from, as ``save_checkpoint`` of :class:`lightning.pytorch.Trainer` writes it.
         datasplitter_kwargs
             Options of :class:`scdart.data.UnpairedDataSplitter`.
         plan_kwargs

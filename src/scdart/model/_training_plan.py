@@ -126,7 +126,7 @@ class SCDARTTrainingPlan(TrainingPlan):
             return
         self.trainer.fit_loop.restarting = False
         set_random_streams(self._resumed["streams"])
-        if hasattr(self.trainer.logger, "history"):
+        if self.trainer.is_global_zero and hasattr(self.trainer.logger, "history"):
             self.trainer.logger.experiment.data.update(history_of(self._resumed["history"]))
 
     def on_train_epoch_start(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 
+from scdart._checks import check_up_to_date
 from scdart._mudata import feature_values, in_obs, modality_rows, obs_column, positions
 
 from ._colors import BOTH
@@ -100,6 +101,8 @@ def find_points(
     ValueError
         If it has fewer than two dimensions, or values that are not finite.
     """
+    for mod in mods:
+        check_up_to_date(mdata, mod)
     if basis is None:
         basis = "umap" if _UMAP in mdata.obsm else "pca"
     rows = {mod: modality_rows(mdata, mod) for mod in mods}

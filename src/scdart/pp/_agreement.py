@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 #: Evidence at which a correspondence is as likely right as not, and over which that changes, from simulated worlds (see
-#: the user guide) and from blood cells of lineages that have nothing in common, which reach 3.3.
-_EVEN_Z, _Z_WIDTH = 3.2, 0.6
+#: the user guide) and from blood cells of lineages that have nothing in common, which reach 3.8.
+_EVEN_Z, _Z_WIDTH = 4.2, 0.6
 
 
 class Agreement(NamedTuple):

@@ -44,7 +44,7 @@ def from_anndata(
     Returns
     -------
     MuData with both modalities. Matrices are those of `rna` and `atac`, not copied. Names of genes that occur several
-    times are told apart as by :meth:`anndata.AnnData.var_names_make_unique`.
+    times are told apart as by `var_names_make_unique`.
 
     Raises
     ------

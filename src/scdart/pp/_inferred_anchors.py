@@ -107,7 +107,7 @@ def _report(variant: str, agreement: dict[str, Agreement], *, grouped: bool) -> 
         warnings.warn(
             "The gene-activity prior carries no signal that could be told from chance, so that inferred anchors may be "
             "arbitrary: expression that they transfer to ATAC cells agrees with the activity of held-out genes no "
-            f"better than with that of other genes (z = {taken.z:.1f}, of which 3 would tell; correlation "
+            f"better than with that of other genes (z = {taken.z:.1f}, of which 4 would tell; correlation "
             f"{taken.correlation:.4f}). Check that peaks and genes are of the same genome build and that the prior's "
             "columns are in the order of the RNA features. If they are, other links or more genes may help: "
             f"scdart.pp.gene_activity(..., domain='auto'){known}",

@@ -273,7 +273,7 @@ def _check(
     if not has_annotation:
         if GENE_ACTIVITY not in mdata[mods[ATAC]].varm:
             raise KeyError(
-                f"mdata[{mods[ATAC]!r}].varm has no {GENE_ACTIVITY!r}: pass an annotation (GTF, BED or a table of "
+                f"mdata[{mods[ATAC]!r}].varm has no {GENE_ACTIVITY!r}: pass an annotation (GTF, GFF3, BED or table of "
                 "genes) to make the prior, or register one with scdart.pp.set_gene_activity."
             )
         checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
