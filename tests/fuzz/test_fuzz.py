@@ -294,7 +294,9 @@ def contents(data):
         if isinstance(owner, ad.AnnData):
             found |= {f"{name}.X": plain(owner.X), f"{name}.layers": plain(owner.layers)}
         for slot in ("obs", "var", "obsm", "obsp", "varm", "uns"):
-            found |= {f"{name}.{slot}.{key}": plain(value) for key, value in getattr(owner, slot).items()}
+            # What scvi-tools notes for itself, so that it knows the object again, is no data.
+            kept = {key: value for key, value in getattr(owner, slot).items() if not key.startswith("_scvi")}
+            found |= {f"{name}.{slot}.{key}": plain(value) for key, value in kept.items()}
     return found
 
 
@@ -340,7 +342,7 @@ def outcome(call, mdata, model, options):
     written = {key: value for key, value in after.items() if key not in before or not same(before[key], value)}
     return (
         None,
-        {"result": result_of(result), **{k: v for k, v in written.items() if not k.startswith("mdata.uns._scvi")}},
+        {"result": result_of(result), **written},
         after,
     )
 

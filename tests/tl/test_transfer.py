@@ -221,7 +221,7 @@ LABELS = {"key": "arm"}
         (transfer_labels, None, {**LABELS, "n_neighbors": 0}, ValueError, "n_neighbors=0"),
         (impute, None, {"features": ["rna_feature1", "Sox2"]}, KeyError, "lacks: 'Sox2'"),
         (impute, None, {"layer": "counts"}, KeyError, "layers has no 'counts'"),
-        (impute, with_nan_value, {}, ValueError, "X of 'rna' holds NaN"),
+        (impute, with_nan_value, {}, ValueError, r"mod\['rna'\].X holds NaN"),
         (smooth, None, {"atac_mod": "peaks"}, KeyError, "'peaks' is not a modality"),
     ],
 )

@@ -116,10 +116,10 @@ class InferenceMixin(BaseModelClass):
             If the model has not been trained.
         """
         check_options(InferenceMixin.get_gene_activity, locals())
-        mdata = self._checked(mdata)
-        modality = self._mods[ATAC]
         all_genes = registered_names(self.registry, RNA)
         columns = registered_columns(self.registry, RNA, genes)
+        mdata = self._checked(mdata)
+        modality = self._mods[ATAC]
         rows = self._rows(mdata, modality, indices)
         parts = [
             self.module.predict_expression(tensors)[:, columns].cpu().numpy()
