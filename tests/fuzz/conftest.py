@@ -14,13 +14,13 @@ from scdart.model import SCDART
 
 QUIET = {"enable_progress_bar": False, "accelerator": "cpu", "logger": False}
 
-#: The same cases in every run, unless more are asked for.
+#: The same cases in every run, unless others are asked for.
 N_CASES = int(os.environ.get("SCDART_FUZZ_CASES", "50"))
 
 settings.register_profile(
     "scdart",
     max_examples=N_CASES,
-    derandomize="SCDART_FUZZ_CASES" not in os.environ,
+    derandomize="SCDART_FUZZ_RANDOM" not in os.environ,
     deadline=None,
     database=None,
     print_blob=True,
