@@ -232,3 +232,13 @@ def test_one_group_stands_out_from_all_other_cells(evidence):
     for found in group_directions(told, landmarks, np.random.default_rng(0)):
         assert found.shape == (150, 1)
         assert roc_auc_score(root == 0, found.ravel()) > 0.6
+
+
+def test_labels_that_the_sample_has_lost_give_no_directions(evidence):
+    one_cell = np.where(np.arange(150) == 0, 0, -1)
+    told = replace(evidence, groups=Groups(("root",), one_cell, one_cell, np.eye(1, dtype=bool), False))
+    landmarks = draw_landmarks(told, SETTINGS, np.random.default_rng(0))._replace(rna=np.arange(1, 150))
+    found = group_directions(told, landmarks, np.random.default_rng(0))
+    assert found.rna.shape == found.atac.shape == (150, 0)
+    beside = with_groups(canonical_coordinates(evidence), found, 1.0)
+    assert beside.rna.shape == (150, 5)

@@ -63,6 +63,8 @@ def _questions(groups: Groups, shared: np.ndarray) -> np.ndarray:
 def _predicted(
     features: sp.csr_matrix, codes: np.ndarray, rows: np.ndarray, questions: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
+    if not questions.shape[1]:  # no landmark of either modality has a label that the other's have
+        return np.empty((features.shape[0], 0))
     answers = questions[codes[rows]]
     asked = np.isfinite(answers).all(axis=1)
     rows, answers = rows[asked], answers[asked]
