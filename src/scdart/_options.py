@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Collection, Iterable, Mapping, Sized
 from functools import cache
 from inspect import signature
 from numbers import Integral, Real
@@ -164,6 +164,8 @@ def _check(name: str, value: object, kinds: tuple[str, ...], within: Range | Non
         return
     choices = [choice for kind in kinds if kind.startswith("Literal[") for choice in _choices(kind)]
     words = [_KINDS[kind][1] + (str(within or "") if kind in _NUMBERS else "") for kind in kinds if kind in _KINDS]
+    if name == "cmap":
+        words = ["the name of a colormap of matplotlib"]
     shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
     if choices:
         raise ValueError(f"{name}={shown} is not known: use " + " or ".join([f"one of {choices}", *words]) + ".")
@@ -177,10 +179,18 @@ def _fits(name: str, value: object, kind: str, within: Range | None) -> bool:
         return name in _MAY_BE_EMPTY
     if name in _MAY_BE_MASKS and _is_mask(value):
         return True
+    if name == "cmap":
+        return isinstance(value, str) and value in _colormaps()
     fits = _KINDS[kind][0](value)
     if not fits or within is None or kind not in _NUMBERS:
         return fits
     return all(number in within for number in np.atleast_1d(np.asarray(value)).tolist())
+
+
+def _colormaps() -> Collection[str]:
+    from matplotlib import colormaps  # which only plots need
+
+    return colormaps
 
 
 def _choices(kind: str) -> tuple[str, ...]:
