@@ -41,7 +41,15 @@ def measured_expression(rna: AnnData, genes: Sequence[str], layer: str | None, m
     ------
     KeyError
         A gene is not there.
+    ValueError
+        Names of genes are not unique.
     """
+    if not rna.var_names.is_unique:
+        repeated = rna.var_names[rna.var_names.duplicated()][0]
+        raise ValueError(
+            f"mdata.mod[{mod!r}].var_names must be unique, and {repeated!r} is there several times: use "
+            "var_names_make_unique()."
+        )
     columns = rna.var_names.get_indexer(pd.Index(genes))
     if (columns < 0).any():
         missing = [gene for gene, column in zip(genes, columns, strict=True) if column < 0]

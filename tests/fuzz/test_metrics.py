@@ -23,9 +23,10 @@ ROOT = Path(scdart.__file__).parent
 RNG = np.random.default_rng(0)
 SCORES = {name: getattr(metrics, name) for name in metrics.__all__ if inspect.isfunction(getattr(metrics, name))}
 
-#: Correlations, which a constant has not, and what is documented to be NaN where the truth is constant.
+#: Correlations, which a constant has not, and what is documented to be NaN where all is constant.
 MAY_BE_NAN = {name for name in SCORES if name.endswith("_correlation")} | {
     "expression_mse",
+    "matching_distance",
     "pseudotime_consistency",
     "pseudotime_kendall",
 }

@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 from sklearn.neighbors import KDTree
 
 from scdart import pl
+from scdart.datasets import simulate
 
 GENES = ["gene3", "gene7"]
 
@@ -115,3 +116,12 @@ def test_predictions_that_do_not_fit(mdata):
         pl.gene_activity(mdata, values.drop(columns="gene3"), genes="gene3", show=False)
     with pytest.raises(KeyError, match="no row for 2 ATAC cells"):
         pl.gene_activity(mdata, values.iloc[2:], genes="gene3", show=False)
+
+
+def test_repeated_genes_are_said():
+    mdata = simulate("linear", n_cells=40, n_genes=20, n_peaks=40)
+    names = mdata["rna"].var_names.to_list()
+    mdata["rna"].var_names = [names[1], *names[1:]]
+    predicted = pd.DataFrame(np.zeros((40, 20)), mdata["atac"].obs_names, names)
+    with pytest.raises(ValueError, match=r"mod\['rna'\].var_names must be unique, and 'gene1' is there several times"):
+        pl.gene_activity(mdata, predicted, genes="gene2", show=False)
