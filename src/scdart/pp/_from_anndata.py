@@ -102,5 +102,9 @@ def _are_peaks(names: pd.Index) -> bool:
 
 def _same_matrices(adata: ad.AnnData) -> ad.AnnData:
     """Make another AnnData of the same arrays, so that names can be changed and slots added."""
-    slots = {name: dict(getattr(adata, name)) for name in ("obsm", "varm", "layers", "obsp", "varp", "uns")}
+    # Of anndata 0.13, X is the layer without a name.
+    slots = {
+        name: {key: value for key, value in getattr(adata, name).items() if key is not None}
+        for name in ("obsm", "varm", "layers", "obsp", "varp", "uns")
+    }
     return ad.AnnData(adata.X, adata.obs.copy(), adata.var.copy(), **slots)
