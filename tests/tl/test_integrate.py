@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 
+import anndata as ad
 import mudata
 import numpy as np
 import pandas as pd
@@ -362,3 +363,15 @@ def test_counts_are_scanned_once(mdata, monkeypatch):
     integrate(mdata, max_epochs=1, train_kwargs=QUIET)
     for mod in ("rna", "atac"):
         assert scanned.count(mdata[mod].X.nnz) == 1
+
+
+def test_a_third_modality_gets_no_confidence_and_takes_none(mdata):
+    protein = ad.AnnData(np.ones((5, 3), dtype=np.float32))
+    protein.obs_names = [f"protein{i}" for i in range(5)]
+    protein.var_names = [f"antibody{i}" for i in range(3)]
+    three = MuData({**mdata.mod, "protein": protein})
+    with pytest.warns(UserWarning, match="5 cells are of neither modality of the model"):
+        integrate(three, **QUICK)
+    assert "X_scdart_confidence" not in three["protein"].obsm
+    measured = np.concatenate([three[mod].obsm["X_scdart_confidence"] for mod in ("rna", "atac")])
+    assert three.uns["scdart"]["confidence"] == pytest.approx(measured.mean(), rel=1e-5)

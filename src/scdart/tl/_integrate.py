@@ -228,8 +228,9 @@ def integrate(
         mdata.obsm[key_added] = model.get_latent_representation()
         fewest = min(mdata[mod].n_obs for mod in mods.values())
         confidence = model.get_alignment_confidence(n_neighbors=min(30, fewest - 1)).to_numpy()
-        _write_confidence(mdata, f"{key_added}_confidence", confidence)
-        logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", confidence.mean())
+        _write_confidence(mdata, f"{key_added}_confidence", confidence, mods.values())
+        mean_confidence = float(np.nanmean(confidence))  # cells of further modalities alone have none
+        logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", mean_confidence)
         if save_model is not None:
             model.save(save_model, overwrite=True)
         model.deregister_manager(mdata)
@@ -241,14 +242,14 @@ def integrate(
             **({} if batch_key is None else {"batch_key": batch_key}),
             **({} if groups_key is None else {"groups_key": groups_key}),
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
-            "confidence": float(confidence.mean()),
+            "confidence": mean_confidence,
         }
     return mdata if copy else None
 
 
-def _write_confidence(mdata: MuData, key: str, confidence: np.ndarray) -> None:
+def _write_confidence(mdata: MuData, key: str, confidence: np.ndarray, mods: Iterable[str]) -> None:
     mdata.obsm[key] = confidence.astype(np.float32)[:, None]
-    for mod in mdata.mod:
+    for mod in mods:
         mdata[mod].obsm[key] = mdata.obsm[key][positions(mdata, mod)]
 
 
