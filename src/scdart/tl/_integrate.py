@@ -275,7 +275,8 @@ def _check(
         if GENE_ACTIVITY not in mdata[mods[ATAC]].varm:
             raise KeyError(
                 f"mdata[{mods[ATAC]!r}].varm has no {GENE_ACTIVITY!r}: pass an annotation (GTF, GFF3, BED or table of "
-                "genes) to make the prior, or register one with scdart.pp.set_gene_activity."
+                "genes) to make the prior, or register one with scdart.pp.set_gene_activity, or with "
+                "scdart.pp.gene_scores if ATAC has gene scores in place of peaks."
             )
         checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
     if PRESETS[preset].anchors and ANCHORS in mdata.obsp:
