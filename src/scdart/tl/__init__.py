@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._backbone import backbone
 from ._dynamics import dynamic_curves, dynamic_features, dynamic_values
-from ._ingest import ingest
+from ._ingest import embed, ingest
 from ._integrate import integrate
 from ._joint import joint_anndata
 from ._motifs import motif_gene_scores
@@ -16,6 +16,7 @@ __all__ = [
     "dynamic_curves",
     "dynamic_features",
     "dynamic_values",
+    "embed",
     "impute",
     "ingest",
     "integrate",

@@ -33,7 +33,6 @@ from scdart._constants import (
 )
 from scdart._files import check_place, is_whole
 from scdart._groups import known_groups
-from scdart._mudata import positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
 from scdart._process import quiet
@@ -41,6 +40,8 @@ from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
 from scdart.data import check_anchors
 from scdart.model import PRESETS, SCDART, check_training
+
+from ._ingest import embed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, MutableMapping, Sequence
@@ -130,12 +131,11 @@ def integrate(
 
     Returns
     -------
-    ``None``, or the copy. Written are ``mdata.obsm[key_added]`` of shape ``(n_obs, n_latent)``, the same slot of each
-    modality, ``mdata.uns["scdart"]`` with the settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if
-    they may hold known pairs; ``"random_state"`` is the seed; ``"confidence"`` the mean of the next), and the slots of
-    the functions that had to be called. ``obsm[key_added + "_confidence"]``, of ``mdata`` and each modality, is how
-    far a cell's neighbours in the other modality can be believed to be of its kind, see
-    :meth:`scdart.model.SCDART.get_alignment_confidence`; labels and values are transferred to cells that have some.
+    ``None``, or the copy. Written is what :func:`scdart.tl.embed` writes: ``obsm[key_added]`` of ``mdata`` and of each
+    modality, with the confidence in it beside it, and ``mdata.obs["modality"]``; ``mdata.uns["scdart"]`` with the
+    settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if they may hold known pairs;
+    ``"random_state"`` is the seed; ``"confidence"`` the mean of all cells); and the slots of the functions that had to
+    be called. Labels and values are transferred to cells of some confidence.
 
     Raises
     ------
@@ -223,16 +223,12 @@ def integrate(
             )
             model = SCDART(mdata, n_latent=n_latent, preset=preset)
             model.train(max_epochs=max_epochs, checkpoint=checkpoint, **(train_kwargs or {}))
-        for mod in mods.values():
-            mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
-        mdata.obsm[key_added] = model.get_latent_representation()
-        fewest = min(mdata[mod].n_obs for mod in mods.values())
-        confidence = model.get_alignment_confidence(n_neighbors=min(30, fewest - 1)).to_numpy()
-        _write_confidence(mdata, f"{key_added}_confidence", confidence, mods.values())
-        mean_confidence = float(np.nanmean(confidence))  # cells of further modalities alone have none
-        logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", mean_confidence)
         if save_model is not None:
             model.save(save_model, overwrite=True)
+        embed(mdata, model, key_added=key_added)
+        # Cells of further modalities alone have none.
+        mean_confidence = float(np.nanmean(mdata.obsm[f"{key_added}_confidence"]))
+        logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", mean_confidence)
         model.deregister_manager(mdata)
         mdata.uns["scdart"] = {
             "preset": preset,
@@ -245,12 +241,6 @@ def integrate(
             "confidence": mean_confidence,
         }
     return mdata if copy else None
-
-
-def _write_confidence(mdata: MuData, key: str, confidence: np.ndarray, mods: Iterable[str]) -> None:
-    mdata.obsm[key] = confidence.astype(np.float32)[:, None]
-    for mod in mods:
-        mdata[mod].obsm[key] = mdata.obsm[key][positions(mdata, mod)]
 
 
 def _check(
