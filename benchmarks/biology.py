@@ -255,13 +255,14 @@ def main(
 ) -> None:
     """Run the parts; write a table for each, and put all that are there together on a page."""
     warnings.filterwarnings("ignore")
+    picture = REPOSITORY / "docs" / "_static" / "haematopoiesis.png" if docs else None
     run: dict[str, Callable[[], pd.DataFrame]] = {
         "tests": partial(null_p_values, seeds),
         "power": partial(power, seeds),
         "cost": partial(cost, seeds),
         "trees": partial(order_of_trees, data, model_seeds),
         "cortex": partial(order_of_cortex, data, model_seeds),
-        "haematopoiesis": lambda: over_seeds(haematopoiesis(data, model_seeds), ["told"]),
+        "haematopoiesis": lambda: over_seeds(haematopoiesis(data, model_seeds, picture), ["told"]),
     }
     if unknown := set(part or ()) - set(PARTS):
         raise typer.BadParameter(f"{sorted(unknown)} are not among the parts {', '.join(PARTS)}.")

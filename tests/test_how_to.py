@@ -11,17 +11,24 @@ import pandas as pd
 import pytest
 from scipy import io, sparse
 
+import scdart
+from scdart.model import SCDART
+
 HOW_TO = Path(__file__).resolve().parents[1] / "docs" / "how_to"
 CHROMOSOME = 2000
 
 
-def run_page(name: str) -> dict:
-    """Run the blocks of Python of a page, without those for packages that are not installed."""
+def run_page(name: str, names: dict | None = None) -> dict:
+    """Run the Python of a page with the names that are given, but for blocks that need packages that are not installed.
+
+    Training is shorter.
+    """
     blocks = re.findall(
         r"^```python\n(.*?)^```$", (HOW_TO / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
-    names: dict = {}
+    names = {} if names is None else names
     for block in blocks:
+        block = block.replace("model.train()", "model.train(max_epochs=1, enable_progress_bar=False)")
         if all(map(find_spec, re.findall(r"^(?:import|from) (\w+)", block, re.MULTILINE))):
             exec(compile(block, name, "exec"), names)
     return names
@@ -84,3 +91,27 @@ def test_matrices_from_r_and_gene_scores():
     assert mdata["atac"].varm["gene_activity"].nnz == len(genes) - 2
     assert mdata["rna"].var_names.to_list() == genes
     assert 0.2 < mdata["atac"].X.nnz / np.prod(mdata["atac"].shape) < 0.6
+
+
+@pytest.fixture
+def ready():
+    """What README's lines leave, but for training."""
+    mdata = scdart.datasets.simulate("bifurcating", n_cells=100, n_genes=80, n_peaks=200, random_state=0)
+    scdart.pp.diffusion_coordinates(mdata)
+    return mdata
+
+
+def test_settings_are_searched_for(ready):
+    table = run_page("tune.md", {"mdata": ready})["table"]
+    assert table.shape == (4, 4)
+    assert table.notna().all(axis=None)
+
+
+def test_cellrank_finds_the_fates(ready):
+    pytest.importorskip("cellrank")
+    SCDART.setup_mudata(ready)
+    model = SCDART(ready)
+    model.train(max_epochs=20, enable_progress_bar=False)
+    scdart.tl.embed(ready, model)
+    fates = run_page("cellrank.md", {"mdata": ready, "model": model})["fates"]
+    np.testing.assert_allclose(fates.sum(axis=1), 1, rtol=1e-5)
