@@ -85,12 +85,13 @@ def scores(mdata: MuData) -> dict[str, float]:
 
 
 def draw(mdata: MuData, path: Path) -> None:
-    """Draw an integration by modality, sorted population and pseudotime."""
+    """Draw an integration by modality and sorted population."""
     mdata.obs["population"] = pd.Categorical(
         pd.concat([mdata[mod].obs["cell_type"] for mod in mdata.mod])[mdata.obs_names], POPULATIONS
     )
     sc.pp.neighbors(mdata, use_rep="X_scdart")
     sc.tl.umap(mdata, random_state=0)
-    titles = {"modality": "Modality", "population": "Sorted population", "dpt_pseudotime": "Pseudotime"}
-    pl.latent(mdata, color=list(titles), title=list(titles.values()), ncols=3, show=False, save=path)
+    titles = {"modality": "Modality", "population": "Sorted population"}
+    pl.latent(mdata, color=list(titles), title=list(titles.values()), show=False)
+    plt.savefig(path, dpi=110, bbox_inches="tight")
     plt.close("all")
