@@ -11,7 +11,7 @@ from anndata import AnnData
 from scdart._checks import check_mudata, check_writable
 from scdart._constants import X_SCDART
 from scdart._docs import fill_in_docs
-from scdart._mudata import modality_rows, obs_column, positions
+from scdart._mudata import modality_rows, obs_column, own_copy, positions
 from scdart._options import check_options
 from scdart._random import seed_of
 from scdart.data import names_of_modalities
@@ -83,7 +83,7 @@ def embed(mdata: MuData, model: SCDART, *, key_added: str = X_SCDART, copy: bool
         fewest = min(mdata[mod].n_obs for mod in mods)
         confidence = model.get_alignment_confidence(mdata, n_neighbors=min(_NEIGHBORS, fewest - 1)).to_numpy()
 
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     for mod, coordinates in places.items():
         (target if mod is None else target[mod]).obsm[key_added] = coordinates
     if confidence is not None:
@@ -202,7 +202,7 @@ def ingest(
                 z, z_reference, labels, n_neighbors, threshold, seed_of(random_state)
             )
 
-    result = query.copy() if copy else query
+    result = own_copy(query) if copy else query
     for mod, coordinates in places.items():
         (result if mod is None else result.mod[mod]).obsm[use_rep] = coordinates.astype(np.float32)
     for column, values in told.items():
