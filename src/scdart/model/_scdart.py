@@ -40,6 +40,7 @@ from ._initialization import initialize_from_data
 from ._links import LinksMixin
 from ._new_batches import NewBatchesMixin
 from ._presets import PRESETS
+from ._replicates import ReplicatesMixin
 from ._saving import SavingMixin
 from ._training_plan import SCDARTTrainingPlan, check_plan
 
@@ -54,6 +55,7 @@ class SCDART(
     NewBatchesMixin,
     InferenceMixin,
     LinksMixin,
+    ReplicatesMixin,
     SavingMixin,
     UnsupervisedTrainingMixin,
     ArchesMixin,

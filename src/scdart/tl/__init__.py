@@ -9,6 +9,7 @@ from ._integrate import integrate
 from ._joint import joint_anndata
 from ._motifs import motif_gene_scores
 from ._pseudotime import pseudotime
+from ._spread import spread
 from ._transfer import impute, smooth, transfer_labels
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "motif_gene_scores",
     "pseudotime",
     "smooth",
+    "spread",
     "transfer_labels",
 ]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scvi import settings
 
 from scdart import pp
 from scdart._anchor_slots import check_fit, fit, hold_pairs, origin_of_anchors
@@ -36,11 +35,12 @@ from scdart._groups import known_groups
 from scdart._mudata import positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
-from scdart._process import quiet
-from scdart._random import seed_of, streams_kept
+from scdart._random import seed_of, seeded
 from scdart._slots import given_times
 from scdart.data import check_anchors
 from scdart.model import PRESETS, SCDART, check_training
+
+from ._spread import spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, MutableMapping, Sequence
@@ -75,6 +75,7 @@ def integrate(
     train_kwargs: dict[str, Any] | None = None,
     save_model: str | PathLike | None = None,
     checkpoint: str | PathLike | None = None,
+    n_models: int = 1,
 ) -> MuData | None:
     """Integrate unpaired RNA and ATAC into one latent space, preparing whatever is missing.
 
@@ -127,6 +128,9 @@ def integrate(
     checkpoint
         Folder to keep the state of training in. The same call goes on from there if it is interrupted, see
         :meth:`scdart.model.SCDART.train`.
+    n_models
+        Trainings with different random states. With more than one, cells that move between them have less confidence,
+        and :func:`scdart.tl.spread` writes how far they move. The latent space is that of the first.
 
     Returns
     -------
@@ -191,7 +195,7 @@ def integrate(
     times = tuple(PRESETS[preset].t if t is None else np.atleast_1d(t).tolist())
     slots: dict[str, Any] = {"rna_mod": rna_mod, "atac_mod": atac_mod}
     counts: dict[str, Any] = {"rna_layer": rna_layer, "atac_layer": atac_layer}
-    with _all_or_nothing(mdata, mods.values()), _seed(seed):
+    with _all_or_nothing(mdata, mods.values()), seeded(seed):
         if annotation is not None:
             with _stage("gene activity"):
                 pp.gene_activity(mdata, annotation, domain=domain, random_state=seed, **slots, **counts)
@@ -227,18 +231,30 @@ def integrate(
             mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
         mdata.obsm[key_added] = model.get_latent_representation()
         fewest = min(mdata[mod].n_obs for mod in mods.values())
-        confidence = model.get_alignment_confidence(n_neighbors=min(30, fewest - 1)).to_numpy()
+        replicates = []
+        if n_models > 1:
+            with _stage("replicates"):
+                shown = bool((train_kwargs or {}).get("enable_progress_bar", True))
+                replicates = model.train_replicates(n_models - 1, enable_progress_bar=shown)
+            spread(mdata, replicates, use_rep=key_added)
+        confidence = model.get_alignment_confidence(
+            n_neighbors=min(30, fewest - 1), replicates=replicates or None
+        ).to_numpy()
         _write_confidence(mdata, f"{key_added}_confidence", confidence, mods.values())
         mean_confidence = float(np.nanmean(confidence))  # cells of further modalities alone have none
         logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", mean_confidence)
         if save_model is not None:
             model.save(save_model, overwrite=True)
-        model.deregister_manager(mdata)
+        manager = model.adata_manager
+        for each in (*replicates, model):
+            SCDART.register_manager(manager)  # which the one before has taken from the list that the next looks into
+            each.deregister_manager(mdata)
         mdata.uns["scdart"] = {
             "preset": preset,
             "t": np.asarray(times),
             "n_latent": model.module.n_latent,
             "random_state": seed,
+            "n_models": n_models,
             **({} if batch_key is None else {"batch_key": batch_key}),
             **({} if groups_key is None else {"groups_key": groups_key}),
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
@@ -338,18 +354,6 @@ def _stage(name: str) -> Iterator[None]:
     yield
     seconds = time.perf_counter() - start
     logger.info("%s: %.1f s", name, seconds, extra={"stage": name, "seconds": seconds})
-
-
-@contextmanager
-def _seed(seed: int) -> Iterator[None]:
-    """Seed everything, and leave the user's seed and random streams as they were."""
-    previous = settings.seed
-    with streams_kept(), quiet():
-        settings.seed = seed
-        try:
-            yield
-        finally:
-            settings.seed = previous
 
 
 @contextmanager
