@@ -242,14 +242,3 @@ def test_a_table_is_read_by_its_labels(mdata):
     mdata["atac"].varm["gene_activity"] = table.drop(columns=["gene3", "gene4"])
     with pytest.raises(ValueError, match=r"without columns for 2 of 60 genes, such as 'gene3'.*set_gene_activity"):
         SCDART.setup_mudata(mdata, anchors_key=None)
-
-
-def test_backbone_refuses_the_pseudotime_of_another_latent_space(mdata):
-    stage = np.concatenate([adata.obs["pseudotime"] for adata in mdata.mod.values()])
-    mdata.obsm["X_scdart"] = np.c_[stage, stage**2]
-    scdart.tl.pseudotime(mdata, root_score="pseudotime")
-    scdart.tl.backbone(mdata)
-    scdart.tl.backbone(mdata[mdata.obs["dpt_pseudotime"] < 0.8].copy())  # a part of the cells keeps its order
-    mdata.obsm["X_scdart"] = np.c_[stage, stage]
-    with pytest.raises(ValueError, match=r"dpt_pseudotime.*made anew: run scdart.tl.pseudotime again"):
-        scdart.tl.backbone(mdata)
