@@ -169,6 +169,26 @@ def test_a_layer_with_the_same_counts_is_the_same(mdata):
     SCDART.setup_mudata(mdata, rna_layer="counts", atac_layer="counts")
 
 
+class Lazy(np.ndarray):
+    """Stands in for an array of dask."""
+
+    def compute(self):
+        return np.asarray(self)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (lambda x: x * 1e300, "2,.* values that are negative, NaN or infinite, or beyond any count, such as"),
+        (lambda x: x.toarray().view(Lazy), r"mdata.mod\['rna'\].X is computed as it is needed.*compute\(\)"),
+    ],
+)
+def test_what_no_counts_can_be_is_refused(mdata, counts, message):
+    mdata["rna"].X = counts(mdata["rna"].X.astype(np.float64))
+    with pytest.raises(ValueError, match=message):
+        pp.diffusion_coordinates(mdata)
+
+
 def test_set_up_refuses_what_was_made_of_other_cells(mdata):
     with pytest.raises(ValueError, match="made from 60 cells, and there are"):
         SCDART.setup_mudata(mdata[20:].copy())

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 from scvi import settings
 
+from ._checks import are_whole, check_up_to_date
 from ._constants import ATAC, RNA
 from ._mudata import in_obs, modality_rows, obs_column, positions
 from ._origins import MADE_FROM, difference, origin_of_column, origin_of_components
@@ -51,6 +51,8 @@ def outdated(mdata: MuData, key: str, *, by_modality: bool = False) -> str | Non
     parts = _parts(described) if isinstance(described, Mapping) else {}
     if not parts or not parts.keys() <= {LATENT, _PSEUDOTIME}:
         return None
+    for mod in mdata.mod:
+        check_up_to_date(mdata, mod)
     for part, origin in parts.items():
         now = _origin_now(mdata, part, described["params"])
         if now is None or origin["slot"] != now["slot"]:
@@ -123,9 +125,7 @@ def slot_of_another_model(mdata: MuData, model: SCDART, use_rep: str) -> str | N
 def _are_counts(adata: AnnData, layer: str | None, rows: np.ndarray) -> bool:
     if layer is not None and layer not in adata.layers:
         return False
-    counts = (adata.X if layer is None else adata.layers[layer])[rows]
-    values = counts.data if sparse.issparse(counts) else np.asarray(counts)
-    return bool(np.array_equal(values, np.round(values)))
+    return are_whole((adata.X if layer is None else adata.layers[layer])[rows])
 
 
 def _parts(described: Mapping[str, Any]) -> Mapping[str, Any]:

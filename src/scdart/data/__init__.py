@@ -29,6 +29,8 @@ from ._sampler import PairSampler
 from ._sampler import steps_per_epoch as steps_per_epoch
 from ._splitter import UnpairedDataSplitter
 from ._validation import check_anchors as check_anchors
+from ._validation import check_features as check_features
+from ._validation import check_scale as check_scale
 from ._validation import check_setup as check_setup
 from ._validation import checked_confidence as checked_confidence
 
