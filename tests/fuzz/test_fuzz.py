@@ -320,7 +320,9 @@ def contents(data):
             found |= {f"{name}.X": plain(owner.X)}
         for slot in ("obs", "var", "obsm", "obsp", "varm", "uns", "layers"):
             # What scvi-tools notes for itself, so that it knows the object again, is no data.
-            held = getattr(owner, slot, {})
+            held = getattr(owner, slot, None)
+            if held is None:  # a MuData has no layers
+                continue
             kept = {key: held[key] for key in held if key and not key.startswith("_scvi")}
             found |= {f"{name}.{slot}.{key}": plain(value) for key, value in kept.items()}
     return found

@@ -28,6 +28,7 @@ from scdart.data import (
     GroupsField,
     PriorField,
     UnpairedDataSplitter,
+    by_argument,
     check_features,
     check_setup,
     checked_confidence,
@@ -210,10 +211,7 @@ class SCDART(
             If counts, names, prior or coordinates cannot be used; the message says what to change.
         """
         check_options(SCDART.setup_mudata, locals())
-        default = {m.argument: role for role, m in MODALITIES.items()}
-        modalities = dict(modalities) if modalities else default
-        if not modalities.keys() <= default.keys():
-            raise ValueError(f"modalities={modalities} names modalities by argument: its keys are {list(default)}.")
+        modalities = by_argument(modalities)
         setup_method_args = cls._get_setup_method_args(**locals())
         mod = cls._create_modalities_attr_dict(modalities, setup_method_args)
         mods = {role: mod[modality.argument] for role, modality in MODALITIES.items()}
