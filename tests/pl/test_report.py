@@ -141,9 +141,27 @@ def test_cells_that_pseudotime_did_not_reach_are_counted(mdata):
     root = mdata.obs_names[0]
     with pytest.warns(UserWarning, match="20 of 130 cells are not connected"):
         tl.pseudotime(mdata, root=root, n_neighbors=15)
-    inputs = Inputs(mdata, latent, {"rna": "rna", "atac": "atac"}, None, "dpt_pseudotime", {}, {}, 0)
+    inputs = Inputs(mdata, latent, {"rna": "rna", "atac": "atac"}, None, "X_scdart", "dpt_pseudotime", {}, {}, 0)
     found = {sign.name: sign for sign in diagnose(inputs)}["Cells without a path to the root"]
     assert (found.value, found.verdict) == ("20", "look")
+
+
+def test_what_is_of_another_run_is_said(trained, page, simulated):
+    assert page.row("Data, model and results of one run")[0] == "yes"
+    mdata, model = trained[0].copy(), trained[1]
+
+    def said(mdata):
+        latent = {mod: mdata[mod].obsm["X_scdart"] for mod in ("rna", "atac")}
+        mods = {"rna": "rna", "atac": "atac"}
+        inputs = Inputs(mdata, latent, mods, model, "X_scdart", "dpt_pseudotime", {}, {}, 0)
+        return next(sign for sign in diagnose(inputs) if sign.name.startswith("Data, model"))
+
+    assert said(mdata[mdata.obs_names[::2].sort_values()].copy()).value == "yes"
+    mdata["atac"].X = mdata["atac"].X[::-1].copy()
+    assert "mdata.mod['atac'].X does not hold the counts" in said(mdata).warning
+    other = trained[0].copy()
+    other["rna"].obsm["X_scdart"] = other["rna"].obsm["X_scdart"] + 1
+    assert "mdata.mod['rna'].obsm['X_scdart'] are not positions that this model gives" in said(other).warning
 
 
 def test_colorings_are_found_and_belong_to_the_cells(page, trained):
@@ -308,7 +326,11 @@ def test_bad_input(mdata, tmp_path):
     with pytest.raises(KeyError, match="rna_mod='gex'"):
         pl.report(mdata, path=tmp_path / "report.html", rna_mod="gex")
     with pytest.raises(ValueError, match="train it first"):
-        pl.report(mdata, SimpleNamespace(history=None, registry={"setup_args": {}}), tmp_path / "report.html")
+        pl.report(
+            mdata,
+            SimpleNamespace(history=None, is_trained_=False, registry={"setup_args": {}}),
+            tmp_path / "report.html",
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,7 +13,7 @@ from mudata import MuData
 from scvi import settings
 from scvi.model.base import BaseModelClass
 
-from scdart._checks import check_mudata, check_up_to_date, stored_counts
+from scdart._checks import check_mudata
 from scdart._constants import ATAC, RNA
 from scdart._mudata import columns_stay, modality_rows
 from scdart._options import check_options
@@ -22,6 +22,8 @@ from scdart._random import seed_of
 from scdart._replicates import spread_of_positions, turned_onto
 from scdart.data import (
     MODALITIES,
+    check_features,
+    check_scale,
     names_of_modalities,
     registered_columns,
     registered_groups,
@@ -322,6 +324,7 @@ class InferenceMixin(BaseModelClass):
             mdata = self._as_mudata(mdata)
         if mdata is not None and mdata is not self._adata:
             self._check_query(mdata)
+        self._check_counts(self._adata if mdata is None else mdata)
         if mdata is not None and mdata.is_view:
             mdata = mdata.copy()  # scvi-tools would turn the user's view into a copy in place
         with quiet():
@@ -339,27 +342,21 @@ class InferenceMixin(BaseModelClass):
         )
 
     def _check_query(self, mdata: MuData) -> None:
-        """Raise unless new cells have the features of the model in its order, and counts."""
+        """Raise unless new cells have the features of the model in its order."""
         check_mudata(mdata)
         if not any(mod in mdata.mod for mod in self._mods.values()):
             raise KeyError(
                 f"mdata has none of the modalities of the model, {list(self._mods.values())}, but {list(mdata.mod)}: "
                 "name them as in training."
             )
+        check_features(mdata, self._mods, self.registry)
+
+    def _check_counts(self, mdata: MuData | None) -> None:
+        """Check what is to be read: also training data may have been normalised since."""
         for role, mod in self._mods.items():
-            if mod not in mdata.mod or mdata.mod[mod].n_obs == 0:
-                continue
-            adata, names = mdata.mod[mod], registered_names(self.registry, role)
-            if not adata.var_names.equals(names):
-                known = int(names.isin(adata.var_names).sum())
-                raise ValueError(
-                    f"Number of vars and their order must be those of the model: mdata.mod[{mod!r}] has {known:,} of "
-                    f"its {len(names):,} features, and {adata.n_vars:,} in all. Run "
-                    "scdart.model.SCDART.prepare_query_mudata(mdata, model) first, which puts them in order and fills "
-                    "in what is missing."
-                )
-            check_up_to_date(mdata, mod)
-            stored_counts(adata, self.registry["setup_args"][MODALITIES[role].argument], mod)
+            if mdata is not None and mod in mdata.mod and mdata.mod[mod].n_obs:
+                layer = self.registry["setup_args"][MODALITIES[role].argument]
+                check_scale(mdata.mod[mod], layer, mod, self.registry, role)
 
     def _rows(self, mdata: MuData, modality: str, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:
         if modality not in mdata.mod:

@@ -28,6 +28,8 @@ from scdart.data import (
     GroupsField,
     PriorField,
     UnpairedDataSplitter,
+    by_argument,
+    check_features,
     check_setup,
     checked_confidence,
     registered_n_cells,
@@ -211,12 +213,12 @@ class SCDART(
             If counts, names, prior or coordinates cannot be used; the message says what to change.
         """
         check_options(SCDART.setup_mudata, locals())
-        modalities = dict(modalities) if modalities else {m.argument: role for role, m in MODALITIES.items()}
+        modalities = by_argument(modalities)
         setup_method_args = cls._get_setup_method_args(**locals())
         mod = cls._create_modalities_attr_dict(modalities, setup_method_args)
         mods = {role: mod[modality.argument] for role, modality in MODALITIES.items()}
         layers = {RNA: rna_layer, ATAC: atac_layer}
-        if kwargs.get("source_registry") is None:
+        if (source := kwargs.get("source_registry")) is None:
             with checked_once():
                 check_setup(mdata, mods, layers, prior_key, diffusion_key, anchors_key, groups_key, batch_key)
                 if anchors_key is not None and anchors_key not in mdata.obsp:
@@ -231,8 +233,10 @@ class SCDART(
                         groups_key=groups_key,
                         batch_key=batch_key,
                     )
+        else:
+            check_features(mdata, mods, source)
         confidence = checked_confidence(mdata, anchors_key, mods)
-        batches = _batch_columns(mdata, batch_key, mods, kwargs.get("source_registry"))
+        batches = _batch_columns(mdata, batch_key, mods, source)
         fields = [
             PriorField(
                 REGISTRY_KEYS.GENE_ACTIVITY,

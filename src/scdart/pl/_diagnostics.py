@@ -10,7 +10,9 @@ import scipy.sparse as sp
 
 from scdart import metrics
 from scdart._constants import ANCHORS, ATAC, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
+from scdart._latent_slots import outdated, slot_of_another_model
 from scdart._mudata import modality_rows, obs_column
+from scdart._origins import MADE_FROM, difference, origin_of_counts
 
 from ._history import loss_curves
 
@@ -69,6 +71,8 @@ class Inputs:
         Names of the modalities by role.
     model
         Trained model, if there is one.
+    use_rep
+        Slot that the latent space was read from.
     pseudotime
         Column with the pseudotime, if there is one.
     confidence
@@ -83,6 +87,7 @@ class Inputs:
     latent: dict[str, NDArray[np.float64]]
     mods: dict[str, str]
     model: SCDART | None
+    use_rep: str
     pseudotime: str | None
     confidence: dict[str, tuple[dict[str, NDArray[np.float64]], float]]
     batches: dict[str, pd.Series]
@@ -92,6 +97,7 @@ class Inputs:
 def diagnose(inputs: Inputs) -> list[Diagnostic]:
     """Compute all signs that the data allow, the others are said to be unknown."""
     signs: list[Callable[[Inputs], Iterator[Diagnostic]]] = [
+        _of_one_run,
         _mixing,
         _mixing_of_batches,
         _trajectory,
@@ -102,6 +108,43 @@ def diagnose(inputs: Inputs) -> list[Diagnostic]:
         _training,
     ]
     return [diagnostic for sign in signs for diagnostic in sign(inputs)]
+
+
+def _of_one_run(inputs: Inputs) -> Iterator[Diagnostic]:
+    others = list(_of_other_runs(inputs))
+    yield _judged(
+        "Data, model and results of one run",
+        "no" if others else "yes",
+        "Whether counts, positions and pseudotime are those that the others were computed from, as far as they tell.",
+        look=bool(others),
+        warning=" ".join(others),
+    )
+
+
+def _of_other_runs(inputs: Inputs) -> Iterator[str]:
+    """Say what was computed from other data, or by another model, than there are. A part of the cells is no other."""
+    if inputs.pseudotime is not None:
+        slot = outdated(inputs.mdata, inputs.pseudotime, by_modality=True)
+        if slot is not None:
+            yield f"The pseudotime was computed before {slot} was made anew: run scdart.tl.pseudotime again."
+    if inputs.model is None:
+        return
+    slot = slot_of_another_model(inputs.mdata, inputs.model, inputs.use_rep)
+    if slot is not None:
+        yield f"{slot} are not positions that this model gives: its losses and settings are of another run."
+    arguments = inputs.model.registry["setup_args"]
+    for role, mod in inputs.mods.items():
+        adata = inputs.mdata.mod[mod]
+        described = adata.uns.get(DIFFUSION_COORDINATES, {})
+        made_from = described.get(MADE_FROM)
+        if made_from is None or "use_rep" in described:
+            continue
+        now = origin_of_counts(adata, arguments[f"{role}_layer"], mod, arguments.get("batch_key"))
+        if made_from["cells"] == now["cells"] and difference(made_from, now) is not None:
+            yield (
+                f"{now['slot']} does not hold the counts that the diffusion coordinates were made from: what this page "
+                "computes of the model and of counts is of other values."
+            )
 
 
 def _sample(n: int, size: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -281,7 +324,8 @@ def _pseudotime(inputs: Inputs) -> Iterator[Diagnostic]:
         return
     time = obs_column(inputs.mdata, inputs.pseudotime, "pseudotime").to_numpy(dtype=float, na_value=np.nan)
     # scanpy gives them an infinite pseudotime. Ours is NaN, as is that of cells that nobody asked for.
-    n_lost = int(inputs.mdata.uns.get(inputs.pseudotime, {}).get("n_unconnected", 0)) + int(np.isinf(time).sum())
+    n_lost = int(inputs.mdata.uns.get(inputs.pseudotime, {}).get("n_unconnected", 0))
+    n_lost = min(n_lost, int(np.isnan(time).sum())) + int(np.isinf(time).sum())  # some may have been left out since
     yield _judged(
         "Cells without a path to the root",
         f"{n_lost:,}",
@@ -292,9 +336,9 @@ def _pseudotime(inputs: Inputs) -> Iterator[Diagnostic]:
 
 
 def _training(inputs: Inputs) -> Iterator[Diagnostic]:
-    if inputs.model is None:
+    curves = {} if inputs.model is None else loss_curves(inputs.model).get("total", {})
+    if not curves:
         return
-    curves = loss_curves(inputs.model)["total"]
     total = curves["training"].to_numpy() if "training" in curves else curves["validation"].to_numpy()
     tenth = max(len(total) // 10, 1)
     if len(total) >= 20:

@@ -158,6 +158,7 @@ def report(
             latent={role: latent[mod] for role, mod in mods.items()},
             mods=mods,
             model=model,
+            use_rep=use_rep,
             pseudotime=_PSEUDOTIME if _PSEUDOTIME in values else None,
             confidence=_confidence(mdata, aligned, mods),
             batches=batches,

@@ -32,9 +32,10 @@ from scdart._constants import (
 )
 from scdart._files import check_place, is_whole
 from scdart._groups import known_groups
+from scdart._latent_slots import INTEGRATED, LATENT, warn_of_followers
 from scdart._mudata import positions
 from scdart._options import check_options
-from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
+from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_components, origin_of_coordinates
 from scdart._random import seed_of, seeded
 from scdart._slots import given_times
 from scdart.data import check_anchors
@@ -136,10 +137,11 @@ def integrate(
     -------
     ``None``, or the copy. Written are ``mdata.obsm[key_added]`` of shape ``(n_obs, n_latent)``, the same slot of each
     modality, ``mdata.uns["scdart"]`` with the settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if
-    they may hold known pairs; ``"random_state"`` is the seed; ``"confidence"`` the mean of the next), and the slots of
-    the functions that had to be called. ``obsm[key_added + "_confidence"]``, of ``mdata`` and each modality, is how
-    far a cell's neighbours in the other modality can be believed to be of its kind, see
-    :meth:`scdart.model.SCDART.get_alignment_confidence`; labels and values are transferred to cells that have some.
+    they may hold known pairs; ``"random_state"`` is the seed; ``"confidence"`` the mean of the next; ``"latent"`` a
+    checksum of cells and positions), and the slots of the functions that had to be called.
+    ``obsm[key_added + "_confidence"]``, of ``mdata`` and each modality, is how far a cell's neighbours in the other
+    modality can be believed to be of its kind, see :meth:`scdart.model.SCDART.get_alignment_confidence`; labels and
+    values are transferred to cells that have some.
 
     Raises
     ------
@@ -152,6 +154,11 @@ def integrate(
     ValueError
         If counts, names, prior, annotation or an option cannot be used, or ``mdata`` is a view; the message says what
         to change.
+
+    Warns
+    -----
+    UserWarning
+        Pseudotime, backbone or UMAP are of the latent space that was in the slot before.
 
     Notes
     -----
@@ -227,6 +234,7 @@ def integrate(
             )
             model = SCDART(mdata, n_latent=n_latent, preset=preset)
             model.train(max_epochs=max_epochs, checkpoint=checkpoint, **(train_kwargs or {}))
+        before = mdata.obsm.get(key_added)
         for mod in mods.values():
             mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
         mdata.obsm[key_added] = model.get_latent_representation()
@@ -249,7 +257,7 @@ def integrate(
         for each in (*replicates, model):
             SCDART.register_manager(manager)  # which the one before has taken from the list that the next looks into
             each.deregister_manager(mdata)
-        mdata.uns["scdart"] = {
+        mdata.uns[INTEGRATED] = {
             "preset": preset,
             "t": np.asarray(times),
             "n_latent": model.module.n_latent,
@@ -259,7 +267,10 @@ def integrate(
             **({} if groups_key is None else {"groups_key": groups_key}),
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
             "confidence": mean_confidence,
+            LATENT: origin_of_components(mdata, key_added, "mdata"),
         }
+    if before is not None and not np.array_equal(before, mdata.obsm[key_added], equal_nan=True):
+        warn_of_followers(mdata, key_added)
     return mdata if copy else None
 
 
