@@ -54,7 +54,8 @@ class ReplicatesMixin(BaseModelClass):
         >>> scdart.model.SCDART.setup_mudata(mdata)
         >>> model = scdart.model.SCDART(mdata)
         >>> model.train(max_epochs=1)
-        >>> len(model.train_replicates(2))
+        >>> replicates = model.train_replicates(2)
+        >>> len(replicates)
         2
         """
         check_options(ReplicatesMixin.train_replicates, locals())

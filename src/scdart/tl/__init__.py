@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ._backbone import backbone
 from ._dynamics import dynamic_curves, dynamic_features, dynamic_values
+from ._embed import embed, spread
 from ._ingest import ingest
 from ._integrate import integrate
 from ._joint import joint_anndata
 from ._motifs import motif_gene_scores
 from ._pseudotime import pseudotime
-from ._spread import spread
 from ._transfer import impute, smooth, transfer_labels
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "dynamic_curves",
     "dynamic_features",
     "dynamic_values",
+    "embed",
     "impute",
     "ingest",
     "integrate",

@@ -1,4 +1,4 @@
-"""New cells on the map of an integration: their places, and what their neighbours there are known for."""
+"""New cells on the map of a model, and what their neighbours there are known for."""
 
 from __future__ import annotations
 

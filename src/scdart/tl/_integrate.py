@@ -33,7 +33,6 @@ from scdart._constants import (
 from scdart._files import check_place, is_whole
 from scdart._groups import known_groups
 from scdart._latent_slots import INTEGRATED, LATENT, warn_of_followers
-from scdart._mudata import positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_components, origin_of_coordinates
 from scdart._random import seed_of, seeded
@@ -41,7 +40,7 @@ from scdart._slots import given_times
 from scdart.data import check_anchors
 from scdart.model import PRESETS, SCDART, check_training
 
-from ._spread import spread
+from ._embed import embed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, MutableMapping, Sequence
@@ -135,13 +134,12 @@ def integrate(
 
     Returns
     -------
-    ``None``, or the copy. Written are ``mdata.obsm[key_added]`` of shape ``(n_obs, n_latent)``, the same slot of each
-    modality, ``mdata.uns["scdart"]`` with the settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if
-    they may hold known pairs; ``"random_state"`` is the seed; ``"confidence"`` the mean of the next; ``"latent"`` a
-    checksum of cells and positions), and the slots of the functions that had to be called.
-    ``obsm[key_added + "_confidence"]``, of ``mdata`` and each modality, is how far a cell's neighbours in the other
-    modality can be believed to be of its kind, see :meth:`scdart.model.SCDART.get_alignment_confidence`; labels and
-    values are transferred to cells that have some.
+    ``None``, or the copy. Written is what :func:`scdart.tl.embed` writes: ``obsm[key_added]`` of ``mdata`` and of each
+    modality, with the confidence in it beside it, and ``mdata.obs["modality"]``; ``mdata.uns["scdart"]`` with the
+    settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if they may hold known pairs;
+    ``"random_state"`` is the seed; ``"confidence"`` the mean of all cells; ``"latent"`` a checksum of cells and
+    positions); and the slots of the functions that had to be called. Labels and values are transferred to cells of
+    some confidence.
 
     Raises
     ------
@@ -234,25 +232,18 @@ def integrate(
             )
             model = SCDART(mdata, n_latent=n_latent, preset=preset)
             model.train(max_epochs=max_epochs, checkpoint=checkpoint, **(train_kwargs or {}))
-        before = mdata.obsm.get(key_added)
-        for mod in mods.values():
-            mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
-        mdata.obsm[key_added] = model.get_latent_representation()
-        fewest = min(mdata[mod].n_obs for mod in mods.values())
+        if save_model is not None:
+            model.save(save_model, overwrite=True)
         replicates = []
         if n_models > 1:
             with _stage("replicates"):
                 shown = bool((train_kwargs or {}).get("enable_progress_bar", True))
                 replicates = model.train_replicates(n_models - 1, enable_progress_bar=shown)
-            spread(mdata, replicates, use_rep=key_added)
-        confidence = model.get_alignment_confidence(
-            n_neighbors=min(30, fewest - 1), replicates=replicates or None
-        ).to_numpy()
-        _write_confidence(mdata, f"{key_added}_confidence", confidence, mods.values())
-        mean_confidence = float(np.nanmean(confidence))  # cells of further modalities alone have none
+        before = mdata.obsm.get(key_added)
+        embed(mdata, model, replicates=replicates or None, key_added=key_added)
+        # Cells of further modalities alone have none.
+        mean_confidence = float(np.nanmean(mdata.obsm[f"{key_added}_confidence"]))
         logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", mean_confidence)
-        if save_model is not None:
-            model.save(save_model, overwrite=True)
         manager = model.adata_manager
         for each in (*replicates, model):
             SCDART.register_manager(manager)  # which the one before has taken from the list that the next looks into
@@ -272,12 +263,6 @@ def integrate(
     if before is not None and not np.array_equal(before, mdata.obsm[key_added], equal_nan=True):
         warn_of_followers(mdata, key_added)
     return mdata if copy else None
-
-
-def _write_confidence(mdata: MuData, key: str, confidence: np.ndarray, mods: Iterable[str]) -> None:
-    mdata.obsm[key] = confidence.astype(np.float32)[:, None]
-    for mod in mods:
-        mdata[mod].obsm[key] = mdata.obsm[key][positions(mdata, mod)]
 
 
 def _check(
@@ -302,7 +287,8 @@ def _check(
         if GENE_ACTIVITY not in mdata[mods[ATAC]].varm:
             raise KeyError(
                 f"mdata[{mods[ATAC]!r}].varm has no {GENE_ACTIVITY!r}: pass an annotation (GTF, GFF3, BED or table of "
-                "genes) to make the prior, or register one with scdart.pp.set_gene_activity."
+                "genes) to make the prior, or register one with scdart.pp.set_gene_activity, or with "
+                "scdart.pp.gene_scores if ATAC has gene scores in place of peaks."
             )
         checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
     if PRESETS[preset].anchors and ANCHORS in mdata.obsp:

@@ -17,9 +17,9 @@ from scdart._progress import parts
 from scdart._random import seed_of
 
 from ._cells import latent, latent_of_modality, write_obs
+from ._embed import stored_replicates
 from ._landmarks import LandmarkGraph
 from ._root import RootRequest, central_extreme, concentration, parse_root
-from ._spread import stored_replicates
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,17 +1,20 @@
-"""How far cells move when the model is trained again."""
+"""Cells on the map of a model: their places, how far to believe them, and how far they move in another training."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from scdart._checks import check_mudata, check_writable
 from scdart._constants import X_SCDART
-from scdart._mudata import positions
+from scdart._docs import fill_in_docs
+from scdart._mudata import modality_rows, positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, origin_of_components
 from scdart._replicates import spread_of_positions, turned_onto
+from scdart.data import names_of_modalities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +22,88 @@ if TYPE_CHECKING:
     from mudata import MuData
 
     from scdart.model import SCDART
+
+#: Neighbours by which confidence is told, where there are as many cells.
+_NEIGHBORS = 30
+
+
+@fill_in_docs
+def embed(
+    mdata: MuData,
+    model: SCDART,
+    *,
+    replicates: Sequence[SCDART] | None = None,
+    key_added: str = X_SCDART,
+    copy: bool = False,
+) -> MuData | None:
+    """Write the places that a trained model gives to cells, where all that follows reads them.
+
+    Parameters
+    ----------
+    mdata
+        The training data, or new cells, see :func:`scdart.tl.ingest`.
+    model
+        The trained model.
+    replicates
+        Further trainings of it, see :meth:`scdart.model.SCDART.train_replicates`: what :func:`scdart.tl.spread` writes
+        is written too, and cells that move between trainings have less confidence.
+    %(key_added)s
+    %(copy)s
+
+    Returns
+    -------
+    `None`, or the copy with `copy=True`. Written are:
+
+    `obsm[key_added]`
+        Latent coordinates, of all cells to `mdata` and of its own cells to each modality of the model.
+    `obsm[key_added + "_confidence"]`
+        Likewise, how far a cell's neighbours in the other modality can be believed to be of its kind, see
+        :meth:`scdart.model.SCDART.get_alignment_confidence`; not if a modality is missing.
+    `mdata.obs["modality"]`
+        The modality of each cell, `"rna+atac"` of a cell that was measured in both; not if there is such a column.
+
+    Raises
+    ------
+    ValueError
+        Features are not those of the model in its order, counts cannot be used, or `mdata` is a view.
+
+    Example
+    -------
+    >>> import scdart
+    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=120, n_genes=60, n_peaks=150)
+    >>> scdart.pp.diffusion_coordinates(mdata)
+    >>> scdart.model.SCDART.setup_mudata(mdata)
+    >>> model = scdart.model.SCDART(mdata)
+    >>> model.train(max_epochs=2)
+    >>> scdart.tl.embed(mdata, model)
+    >>> mdata.obs["modality"].value_counts().to_dict()
+    {'rna': 120, 'atac': 120}
+    """
+    check_options(embed, locals())
+    check_writable(mdata, copy=copy)
+    mods = [mod for mod in names_of_modalities(model.registry).values() if mod in mdata.mod]
+    places: dict[str | None, np.ndarray] = {None: model.get_latent_representation(mdata)}
+    places |= {mod: model.get_latent_representation(mdata, modality=mod) for mod in mods}
+    confidence = None
+    if len(mods) > 1:
+        fewest = min(mdata[mod].n_obs for mod in mods)
+        confidence = model.get_alignment_confidence(
+            mdata, n_neighbors=min(_NEIGHBORS, fewest - 1), replicates=replicates
+        ).to_numpy()
+
+    target = mdata.copy() if copy else mdata
+    for mod, coordinates in places.items():
+        (target if mod is None else target[mod]).obsm[key_added] = coordinates
+    if confidence is not None:
+        target.obsm[f"{key_added}_confidence"] = confidence.astype(np.float32)[:, None]
+        for mod in mods:
+            own = target.obsm[f"{key_added}_confidence"][positions(target, mod)]
+            target[mod].obsm[f"{key_added}_confidence"] = own
+    if replicates:
+        spread(target, replicates, use_rep=key_added)
+    if "modality" not in target.obs:
+        target.obs["modality"] = _modality_of_cells(target)
+    return target if copy else None
 
 
 def spread(
@@ -147,3 +232,12 @@ def stored_replicates(mdata: MuData, use_rep: str) -> list[np.ndarray]:
         )
     values = np.asarray(mdata.obsm[key], dtype=np.float64)
     return list(values.reshape(len(values), -1, np.asarray(mdata.obsm[use_rep]).shape[1]).transpose(1, 0, 2))
+
+
+def _modality_of_cells(mdata: MuData) -> pd.Categorical[Any]:
+    """Name the modality, or the modalities, that each cell was measured in."""
+    names = pd.Series("", index=mdata.obs_names)
+    for mod in mdata.mod:
+        names[modality_rows(mdata, mod) >= 0] += f"+{mod}"
+    names = names.str.removeprefix("+")
+    return pd.Categorical(names, sorted(names.unique(), key=lambda name: name.count("+")))
