@@ -344,10 +344,9 @@ class SCDART(
             )
         n_cells = registered_n_cells(self.adata_manager)
         batch_size = batch_size or self._preset.batch_size(n_cells)
-        if max_epochs is None:
-            max_epochs = self._preset.max_epochs(n_cells, batch_size, train_size, paired=self._anchored)
+        usual = self._preset.max_epochs(n_cells, batch_size, train_size, paired=self._anchored)
         options = {
-            "max_epochs": max_epochs,
+            "max_epochs": usual if max_epochs is None else max_epochs,
             "batch_size": batch_size,
             "train_size": train_size,
             "validation_size": validation_size,
@@ -363,7 +362,7 @@ class SCDART(
             ckpt_path = keeper.ckpt_path or ckpt_path
         if ckpt_path is not None:
             check_state(ckpt_path)
-        self.train_settings_ = [*getattr(self, "train_settings_", []), noted]
+        self.train_settings_ = [*getattr(self, "train_settings_", []), {**noted, "usual_epochs": usual}]
         trainer_kwargs.setdefault("early_stopping_monitor", "validation_loss")
         # Inference leaves the module in eval mode, and Lightning trains a module in the mode that it finds.
         self.module.train()
