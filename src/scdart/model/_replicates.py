@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+#: What is noted of a training beside its options.
+_NOT_OPTIONS = ("seed", "usual_epochs")
+
+
 class ReplicatesMixin(BaseModelClass):
     """Further trainings of a model with other random states."""
 
@@ -71,7 +75,7 @@ class ReplicatesMixin(BaseModelClass):
             with seeded(seed):
                 model = type(self)(self.adata, **options)
                 for noted in trained:
-                    again = {key: value for key, value in noted.items() if key != "seed"}
+                    again = {key: value for key, value in noted.items() if key not in _NOT_OPTIONS}
                     model.train(**{**again, "enable_progress_bar": enable_progress_bar})
             models.append(model)
         return models

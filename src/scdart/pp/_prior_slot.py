@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scdart._checks import check_modalities, check_writable
+from scdart._mudata import own_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +58,7 @@ def store_prior(
         "%s links between %s of %s peaks and %s of %s genes",
         *(f"{count:,}" for count in (prior.nnz, n_peaks, prior.shape[0], n_genes, prior.shape[1])),
     )
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     target.mod[atac_mod].varm[key_added] = prior
     target.mod[atac_mod].uns[key_added] = {"genes": genes.to_numpy(dtype=object, copy=True), **described}
     return target if copy else None

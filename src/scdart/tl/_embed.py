@@ -10,7 +10,7 @@ import pandas as pd
 from scdart._checks import check_mudata, check_writable
 from scdart._constants import X_SCDART
 from scdart._docs import fill_in_docs
-from scdart._mudata import modality_rows, positions
+from scdart._mudata import modality_rows, own_copy, positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, origin_of_components
 from scdart._replicates import spread_of_positions, turned_onto
@@ -91,7 +91,7 @@ def embed(
             mdata, n_neighbors=min(_NEIGHBORS, fewest - 1), replicates=replicates
         ).to_numpy()
 
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     for mod, coordinates in places.items():
         (target if mod is None else target[mod]).obsm[key_added] = coordinates
     if confidence is not None:
@@ -191,7 +191,7 @@ def spread(
     moved = np.full(len(z), np.nan)
     moved[placed] = spread_of_positions(z[placed], list(turned[placed].transpose(1, 0, 2)))
 
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     slots = {
         f"{use_rep}_spread": moved[:, None].astype(np.float32),
         f"{use_rep}_replicates": turned.reshape(len(z), -1).astype(np.float32),

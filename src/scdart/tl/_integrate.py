@@ -33,6 +33,7 @@ from scdart._constants import (
 from scdart._files import check_place, is_whole
 from scdart._groups import known_groups
 from scdart._latent_slots import INTEGRATED, LATENT, warn_of_followers
+from scdart._mudata import own_copy
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_components, origin_of_coordinates
 from scdart._random import seed_of, seeded
@@ -195,7 +196,7 @@ def integrate(
         check_place(Path(save_model) / "model.pt", f"save_model={str(save_model)!r}")
         if is_whole(Path(save_model) / "model.pt"):
             raise FileExistsError(f"save_model={str(save_model)!r} holds a model already: name a new folder.")
-    mdata = mdata.copy() if copy else mdata
+    mdata = own_copy(mdata) if copy else mdata
     seed = seed_of(random_state)
     times = tuple(PRESETS[preset].t if t is None else np.atleast_1d(t).tolist())
     slots: dict[str, Any] = {"rna_mod": rna_mod, "atac_mod": atac_mod}

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from scdart._checks import check_writable
 from scdart._constants import X_SCDART
-from scdart._mudata import positions
+from scdart._mudata import own_copy, positions
 from scdart._options import SEVERAL, check_options
 from scdart._origins import MADE_FROM, origin_of_components
 from scdart._progress import parts
@@ -185,7 +185,7 @@ def pseudotime(
         times = {key: _ranks(time) for key, time in times.items()}
         replicated = [_ranks(time) for time in replicated]
 
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     write_obs(target, key_added, times[key_added])
     for mod in alone:
         key = f"{key_added}_{mod}"
