@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: More than any machine has counted, and what sums of fit into 32 bits.
+_MOST_COUNTS = 1e12
+
 #: What was found out about counts since a public function was entered; ``None`` outside of :func:`checked_once`.
 _known: ContextVar[list[tuple[Any, str, Any]] | None] = ContextVar("_known", default=None)
 
@@ -112,6 +115,8 @@ def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
     counts = adata.X if layer is None else adata.layers[layer]
     if counts is None:
         raise ValueError(f"{slot} is empty: name the layer that holds the counts.")
+    if hasattr(counts, "compute"):
+        raise ValueError(f"{slot} is computed as it is needed, by dask or the like: load it first, as its .compute().")
     if not on_disk(counts):
         known_of(counts, "soundness", lambda: _check_values(counts, adata, slot, modality))
     return counts
@@ -119,10 +124,11 @@ def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
 
 def _check_values(counts: Any, adata: AnnData, slot: str, modality: str) -> None:
     values = counts.data if sparse.issparse(counts) else np.asarray(counts)
-    invalid = ~(np.isfinite(values) & (values >= 0))
+    invalid = ~((values >= 0) & (values <= _MOST_COUNTS))  # which NaN is neither
     if invalid.any():
         raise ValueError(
-            f"{slot} holds {invalid.sum():,} values that are negative, NaN or infinite, such as {values[invalid][0]}: "
+            f"{slot} holds {invalid.sum():,} values that are negative, NaN or infinite, or beyond any count, such as "
+            f"{values[invalid][0]}: "
             "pass counts, not scaled data."
         )
     empty = np.asarray(counts.sum(axis=1)).ravel() == 0
@@ -131,6 +137,12 @@ def _check_values(counts: Any, adata: AnnData, slot: str, modality: str) -> None
             f"{slot} has {empty.sum():,} cells without counts, such as {adata.obs_names[empty][0]!r}: remove them "
             f"first (`scanpy.pp.filter_cells(mdata[{modality!r}], min_counts=1)`, then `mdata.update()`)."
         )
+
+
+def are_whole(counts: Any) -> bool:
+    """Whether values are whole numbers, as counts are, by the first million of them."""
+    values = counts.data if sparse.issparse(counts) else np.asarray(counts).ravel()
+    return bool(np.array_equal(values[:1_000_000], np.round(values[:1_000_000])))
 
 
 @contextmanager

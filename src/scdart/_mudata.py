@@ -94,6 +94,8 @@ def obs_column(mdata: MuData, key: str, argument: str, *, mod: str | None = None
     ------
     KeyError
         No ``obs`` has the column.
+    ValueError
+        One has several columns of this name.
     """
     if mod is not None:
         check_up_to_date(mdata, mod)
@@ -101,6 +103,10 @@ def obs_column(mdata: MuData, key: str, argument: str, *, mod: str | None = None
     if not known:
         columns = {name: list(data.obs.columns) for name, data in {"mdata": mdata, **mdata.mod}.items()}
         raise KeyError(f"{argument}={key!r} is no column of any obs: {columns}.")
+    for owner in known:
+        obs = mdata.obs if owner is None else mdata[owner].obs
+        if isinstance(obs[name], pd.DataFrame):
+            raise ValueError(f"{argument}={key!r} is the name of several columns of obs: keep one, or rename them.")
     if known == [None]:
         values = mdata.obs[name]
     else:

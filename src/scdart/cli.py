@@ -138,6 +138,9 @@ def integrate(
         Path | None,
         typer.Option(help="Folder for the state of training, from which the same command goes on if it is killed."),
     ] = None,
+    n_models: Annotated[
+        int, typer.Option(min=1, help="Trainings with different random states; cells that move get less confidence.")
+    ] = 1,
     label_key: Annotated[
         str | None, typer.Option(help="Column of both modalities' obs to score the result by; not used in training.")
     ] = None,
@@ -179,6 +182,7 @@ def integrate(
             train_kwargs=progress_bar(),
             save_model=save_model,
             checkpoint=checkpoint,
+            n_models=n_models,
         )
         with replacing(output) as part:
             mdata.write(part)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Factor on term frequencies before their logarithm, as in muon and Signac.
 _TFIDF_SCALE = 1e4
 
+#: Share of the mean square of a gene up to which its variance is rounding error.
+_ROUNDING = 1e-6
+
 
 def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> sp.csr_matrix:
     """Get the counts of one modality, checked: finite, not negative, no empty cell.
@@ -134,7 +137,18 @@ def pca(expression: sp.csr_matrix, n_comps: int = 30, *, random_state: int = 0) 
     Coordinates of shape (n_cells, n_comps).
     """
     n_comps = _available_components(n_comps, expression.shape, "cells x genes")
+    if n_comps < 1 or not _varies(expression):
+        raise ValueError(
+            f"Expression of {expression.shape[0]} cells x {expression.shape[1]} genes has no component: cells must "
+            "differ in at least two genes."
+        )
     return PCA(n_comps, svd_solver="arpack", random_state=random_state).fit_transform(expression)
+
+
+def _varies(expression: sp.csr_matrix) -> bool:
+    """Whether any gene differs between cells by more than rounding."""
+    mean, square = (np.asarray(each.mean(axis=0)).ravel() for each in (expression, expression.multiply(expression)))
+    return bool((square - mean**2 > _ROUNDING * square).any())
 
 
 def lsi(weights: sp.csr_matrix, n_comps: int = 30, *, random_state: int = 0) -> np.ndarray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ._backbone import backbone
 from ._dynamics import dynamic_curves, dynamic_features, dynamic_values
-from ._ingest import embed, ingest
+from ._embed import embed, spread
+from ._ingest import ingest
 from ._integrate import integrate
 from ._joint import joint_anndata
 from ._motifs import motif_gene_scores
@@ -24,6 +25,7 @@ __all__ = [
     "motif_gene_scores",
     "pseudotime",
     "smooth",
+    "spread",
     "transfer_labels",
 ]
 

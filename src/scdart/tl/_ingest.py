@@ -1,4 +1,4 @@
-"""Cells on the map of a model: their places, and what their neighbours there are known for."""
+"""New cells on the map of a model, and what their neighbours there are known for."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from anndata import AnnData
 
 from scdart._checks import check_mudata, check_writable
 from scdart._constants import X_SCDART
-from scdart._docs import fill_in_docs
-from scdart._mudata import modality_rows, obs_column, own_copy, positions
+from scdart._latent_slots import check_follows, slot_of_another_model
+from scdart._mudata import obs_column, own_copy
 from scdart._options import check_options
 from scdart._random import seed_of
-from scdart.data import names_of_modalities
 
 from ._cells import latent, latent_of_modality, write_obs
 from ._neighbors import nearest_weights
@@ -26,79 +25,6 @@ if TYPE_CHECKING:
     from mudata import MuData
 
     from scdart.model import SCDART
-
-#: Neighbours by which confidence is told, where there are as many cells.
-_NEIGHBORS = 30
-
-
-@fill_in_docs
-def embed(mdata: MuData, model: SCDART, *, key_added: str = X_SCDART, copy: bool = False) -> MuData | None:
-    """Write the places that a trained model gives to cells, where all that follows reads them.
-
-    Parameters
-    ----------
-    mdata
-        The training data, or new cells, see :func:`scdart.tl.ingest`.
-    model
-        The trained model.
-    %(key_added)s
-    %(copy)s
-
-    Returns
-    -------
-    `None`, or the copy with `copy=True`. Written are:
-
-    `obsm[key_added]`
-        Latent coordinates, of all cells to `mdata` and of its own cells to each modality of the model.
-    `obsm[key_added + "_confidence"]`
-        Likewise, how far a cell's neighbours in the other modality can be believed to be of its kind, see
-        :meth:`scdart.model.SCDART.get_alignment_confidence`; not if a modality is missing.
-    `mdata.obs["modality"]`
-        The modality of each cell, `"rna+atac"` of a cell that was measured in both; not if there is such a column.
-
-    Raises
-    ------
-    KeyError
-        `mdata` has no modality of the model.
-    ValueError
-        Features are not those of the model in its order, counts cannot be used, or `mdata` is a view.
-
-    Example
-    -------
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("bifurcating", n_cells=120, n_genes=60, n_peaks=150)
-    >>> scdart.pp.diffusion_coordinates(mdata)
-    >>> scdart.model.SCDART.setup_mudata(mdata)
-    >>> model = scdart.model.SCDART(mdata)
-    >>> model.train(max_epochs=2)
-    >>> scdart.tl.embed(mdata, model)
-    >>> mdata.obs["modality"].value_counts().to_dict()
-    {'rna': 120, 'atac': 120}
-    """
-    check_options(embed, locals())
-    check_writable(mdata, copy=copy)
-    known = list(names_of_modalities(model.registry).values())
-    mods = [mod for mod in known if mod in mdata.mod]
-    if not mods:
-        raise KeyError(f"mdata has none of the model's modalities {known}, but {list(mdata.mod)}: name one so.")
-    places: dict[str | None, np.ndarray] = {None: model.get_latent_representation(mdata)}
-    places |= {mod: model.get_latent_representation(mdata, modality=mod) for mod in mods}
-    confidence = None
-    if len(mods) > 1:
-        fewest = min(mdata[mod].n_obs for mod in mods)
-        confidence = model.get_alignment_confidence(mdata, n_neighbors=min(_NEIGHBORS, fewest - 1)).to_numpy()
-
-    target = own_copy(mdata) if copy else mdata
-    for mod, coordinates in places.items():
-        (target if mod is None else target[mod]).obsm[key_added] = coordinates
-    if confidence is not None:
-        target.obsm[f"{key_added}_confidence"] = confidence.astype(np.float32)[:, None]
-        for mod in mods:
-            own = target.obsm[f"{key_added}_confidence"][positions(target, mod)]
-            target[mod].obsm[f"{key_added}_confidence"] = own
-    if "modality" not in target.obs:
-        target.obs["modality"] = _modality_of_cells(target)
-    return target if copy else None
 
 
 def ingest(
@@ -161,7 +87,8 @@ def ingest(
         `query` is neither MuData nor AnnData, or `reference` is no MuData.
     ValueError
         The features of the query are not those of the model, counts cannot be used, an option is out of range, the
-        coordinates are not finite or of different spaces, or no cell of the reference has a value.
+        coordinates are not finite, of different spaces or of another model, a column was computed before the latent
+        space, or no cell of the reference has a value.
 
     Notes
     -----
@@ -189,6 +116,13 @@ def ingest(
     check_mudata(reference)
     z_reference = np.concatenate([latent_of_modality(reference, mod, use_rep, "reference") for mod in reference.mod])
     known = {column: _of_measurements(reference, column) for column in columns}
+    for column in columns:
+        check_follows(reference, column, by_modality=True)
+    if model is not None and (slot := slot_of_another_model(reference, model, use_rep)) is not None:
+        raise ValueError(
+            f"reference: {slot} are not the positions that model gives these cells. Pass the model that they are of, "
+            "or write model.get_latent_representation() to reference and its modalities."
+        )
 
     places = _places(query, reference, model, use_rep)
     z = places[None]
@@ -216,15 +150,6 @@ def ingest(
         else:
             write_obs(result, column, values)
     return result if copy else None
-
-
-def _modality_of_cells(mdata: MuData) -> pd.Categorical[Any]:
-    """Name the modality, or the modalities, that each cell was measured in."""
-    names = pd.Series("", index=mdata.obs_names)
-    for mod in mdata.mod:
-        names[modality_rows(mdata, mod) >= 0] += f"+{mod}"
-    names = names.str.removeprefix("+")
-    return pd.Categorical(names, sorted(names.unique(), key=lambda name: name.count("+")))
 
 
 def _places(
