@@ -64,6 +64,8 @@ def embed(
 
     Raises
     ------
+    KeyError
+        `mdata` has no modality of the model.
     ValueError
         Features are not those of the model in its order, counts cannot be used, or `mdata` is a view.
 
@@ -81,7 +83,10 @@ def embed(
     """
     check_options(embed, locals())
     check_writable(mdata, copy=copy)
-    mods = [mod for mod in names_of_modalities(model.registry).values() if mod in mdata.mod]
+    known = list(names_of_modalities(model.registry).values())
+    mods = [mod for mod in known if mod in mdata.mod]
+    if not mods:
+        raise KeyError(f"mdata has none of the model's modalities {known}, but {list(mdata.mod)}: name one so.")
     places: dict[str | None, np.ndarray] = {None: model.get_latent_representation(mdata)}
     places |= {mod: model.get_latent_representation(mdata, modality=mod) for mod in mods}
     confidence = None
