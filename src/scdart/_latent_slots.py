@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from scvi import settings
 
 from ._checks import are_whole, check_up_to_date
@@ -138,7 +139,8 @@ def _origin_now(mdata: MuData, part: str, params: Mapping[str, Any]) -> dict[str
     if part == LATENT:
         return origin_of_components(mdata, str(params["use_rep"]), "mdata")
     key = str(params["pseudotime_key"])
-    return origin_of_column(obs_column(mdata, key, "pseudotime_key")) if in_obs(mdata, key) else None
+    column = obs_column(mdata, key, "pseudotime_key") if in_obs(mdata, key) else None
+    return origin_of_column(column) if pd.api.types.is_numeric_dtype(column) else None
 
 
 def _another_space(mdata: MuData, use_rep: str) -> str | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import anndata as ad
 import mudata
@@ -328,8 +329,10 @@ def test_seconds_of_the_stages_are_logged(mdata, caplog):
     with caplog.at_level(logging.INFO, logger="scdart"):
         integrate(mdata, **QUICK)
     stages = {vars(record)["stage"]: vars(record)["seconds"] for record in caplog.records if "stage" in vars(record)}
-    assert list(stages) == ["diffusion coordinates", "anchors", "training"]
+    assert list(stages) == ["diffusion coordinates", "anchors", "training", "positions and confidence"]
     assert all(seconds > 0 for seconds in stages.values())
+    (last,) = [message for message in caplog.messages if message.startswith("Integration took ")]
+    assert re.findall(r"([a-z ]+) \d+\.\d s[,.]", last.split(":")[1]) == [f" {stage}" for stage in stages]
 
 
 def test_result_can_be_saved_and_goes_to_scanpy(mdata, tmp_path):

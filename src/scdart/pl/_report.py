@@ -161,7 +161,7 @@ def report(
             mods=mods,
             model=model,
             use_rep=use_rep,
-            pseudotime=_PSEUDOTIME if _PSEUDOTIME in values else None,
+            pseudotime=_PSEUDOTIME if _PSEUDOTIME in values and is_number(values[_PSEUDOTIME]) else None,
             confidence=_confidence(mdata, aligned, mods),
             batches=batches,
             random_state=seed_of(random_state),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +37,7 @@ from scdart._mudata import positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_components, origin_of_coordinates
 from scdart._process import quiet
+from scdart._progress import timed_steps
 from scdart._random import seed_of, streams_kept
 from scdart._slots import given_times
 from scdart.data import check_anchors
@@ -198,28 +198,28 @@ def integrate(
     times = tuple(PRESETS[preset].t if t is None else np.atleast_1d(t).tolist())
     slots: dict[str, Any] = {"rna_mod": rna_mod, "atac_mod": atac_mod}
     counts: dict[str, Any] = {"rna_layer": rna_layer, "atac_layer": atac_layer}
-    with _all_or_nothing(mdata, mods.values()), _seed(seed):
+    with _all_or_nothing(mdata, mods.values()), _seed(seed), timed_steps("Integration") as step:
         if annotation is not None:
-            with _stage("gene activity"):
+            with step("gene activity"):
                 pp.gene_activity(mdata, annotation, domain=domain, random_state=seed, **slots, **counts)
         if batch_key is not None and not all(
             has_factors_of(mdata, mod, batch_key, layers[role]) for role, mod in mods.items()
         ):
-            with _stage("batches"):
+            with step("batches"):
                 pp.batch_factors(mdata, batch_key, random_state=seed, **slots, **counts)
         made = {"random_state": seed, "batch_key": batch_key, **slots, **counts}
         options = PRESETS[preset].diffusion
         if not _has_coordinates(mdata, mods, layers, times, options.get("potential", False), batch_key):
-            with _stage("diffusion coordinates"):
+            with step("diffusion coordinates"):
                 pp.diffusion_coordinates(mdata, t=times, **options, **made)
         known: dict[str, Any] = {"groups_key": groups_key, "ordered": ordered}
         new_prior = annotation is not None
         if PRESETS[preset].anchors and not _has_anchors(
             mdata, mods, layers, new_prior, {"batch_key": batch_key, **known}
         ):
-            with _stage("anchors"):
+            with step("anchors"):
                 pp.anchors(mdata, **known, **made)
-        with _stage("training"):
+        with step("training"):
             SCDART.setup_mudata(
                 mdata,
                 **counts,
@@ -231,12 +231,13 @@ def integrate(
             model = SCDART(mdata, n_latent=n_latent, preset=preset)
             model.train(max_epochs=max_epochs, checkpoint=checkpoint, **(train_kwargs or {}))
         before = mdata.obsm.get(key_added)
-        for mod in mods.values():
-            mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
-        mdata.obsm[key_added] = model.get_latent_representation()
-        fewest = min(mdata[mod].n_obs for mod in mods.values())
-        confidence = model.get_alignment_confidence(n_neighbors=min(30, fewest - 1)).to_numpy()
-        _write_confidence(mdata, f"{key_added}_confidence", confidence, mods.values())
+        with step("positions and confidence"):
+            for mod in mods.values():
+                mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
+            mdata.obsm[key_added] = model.get_latent_representation()
+            fewest = min(mdata[mod].n_obs for mod in mods.values())
+            confidence = model.get_alignment_confidence(n_neighbors=min(30, fewest - 1)).to_numpy()
+            _write_confidence(mdata, f"{key_added}_confidence", confidence, mods.values())
         mean_confidence = float(np.nanmean(confidence))  # cells of further modalities alone have none
         logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", mean_confidence)
         if save_model is not None:
@@ -340,15 +341,6 @@ def _has_anchors(
 
 def _kind_of_anchors(mdata: MuData) -> Literal["given", "inferred"]:
     return "given" if hold_pairs(mdata, ANCHORS) else "inferred"
-
-
-@contextmanager
-def _stage(name: str) -> Iterator[None]:
-    """Log how long a part of the work took, for a reader and, as attributes of the record, for programs."""
-    start = time.perf_counter()
-    yield
-    seconds = time.perf_counter() - start
-    logger.info("%s: %.1f s", name, seconds, extra={"stage": name, "seconds": seconds})
 
 
 @contextmanager
