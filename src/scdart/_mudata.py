@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import mudata
 import numpy as np
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
     from mudata import MuData
+
+    Data = TypeVar("Data", MuData, AnnData)
 
 
 @contextmanager
@@ -35,6 +37,12 @@ def columns_stay() -> Iterator[None]:
         finally:
             with root_logger_kept():
                 stack.close()
+
+
+def own_copy(data: Data) -> Data:
+    """Copy data, and leave the columns of ``obs`` and ``var`` where they are."""
+    with columns_stay():
+        return data.copy()
 
 
 def modality_rows(mdata: MuData, modality: str) -> np.ndarray:

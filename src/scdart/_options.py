@@ -78,6 +78,7 @@ RANGES: Final[Mapping[str, Range]] = {
     **dict.fromkeys(("min_value", "sigma", "batch_effect", "weight_decay"), NOT_NEGATIVE),
     **dict.fromkeys(("vmin", "vmax"), _ANY),
     "n_latent": Range(1, 1000),
+    "n_models": Range(1, 1000),
     "t": Range(0, 10_000),
     "n_components": Range(1, 10_000),
     "n_pcs": Range(2, 10_000),

@@ -64,6 +64,10 @@ def drawn_activity(mdata, model, **options):
     return scdart.pl.gene_activity(mdata, **{"predicted": model, "genes": "gene1", "show": False, **options})
 
 
+def embedded(mdata, model, **options):
+    return scdart.tl.embed(mdata, **{"model": model, **options})
+
+
 def placed(mdata, model, **options):
     return scdart.tl.ingest(mdata, model.adata, model, **{"obs": ["stage", "pseudotime"], **options})
 
@@ -98,6 +102,7 @@ CHEAP = {
     "tl.impute": of_data(scdart.tl.impute),
     "tl.smooth": of_data(scdart.tl.smooth),
     "tl.ingest": (scdart.tl.ingest, placed),
+    "tl.embed": (scdart.tl.embed, embedded),
     "tl.joint_anndata": of_data(scdart.tl.joint_anndata),
     "tl.backbone": of_data(scdart.tl.backbone, groups="stage"),
     "tl.pseudotime": of_data(scdart.tl.pseudotime, root_score="pseudotime"),

@@ -223,7 +223,7 @@ def test_colorings_are_found_and_belong_to_the_cells(page, trained):
 def test_code_and_settings_repeat_the_run(page, trained, simulated):
     tree = ast.parse(page.texts["code"])
     called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    assert called[-1] == "model.get_latent_representation"
+    assert called[-1] == "scdart.tl.embed"
     assert "scdart.model.SCDART.setup_mudata" in called
     settings = json.loads(page.texts["settings"])
     assert settings["train"] == [

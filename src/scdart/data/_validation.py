@@ -55,7 +55,7 @@ def check_setup(
     if mods[RNA] == mods[ATAC]:
         raise ValueError(f"both roles point to modality {mods[RNA]!r}: name RNA and ATAC in `modalities`.")
     for role, name in mods.items():
-        check_counts(adata[role], layers[role], name)
+        check_counts(adata[role], layers[role], name, role)
     prior = checked_prior(adata[RNA], adata[ATAC], prior_key, mods[RNA], mods[ATAC])
     for role, name in mods.items():
         check_coordinates(adata[role], diffusion_key, name)
@@ -115,10 +115,10 @@ def check_modality(mdata: MuData, modality: str | None, role: str) -> AnnData:
     return adata
 
 
-def check_counts(adata: AnnData, layer: str | None, modality: str) -> None:
-    """Check counts, and warn of values that look normalised already."""
+def check_counts(adata: AnnData, layer: str | None, modality: str, role: str) -> None:
+    """Check counts, and warn of expression that looks normalised already; of peaks it only matters which are open."""
     counts = stored_counts(adata, layer, modality)
-    if on_disk(counts):
+    if on_disk(counts) or role != RNA:
         return
     if not are_whole(counts):
         warnings.warn(

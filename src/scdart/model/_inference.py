@@ -19,6 +19,7 @@ from scdart._mudata import columns_stay, modality_rows
 from scdart._options import check_options
 from scdart._process import quiet
 from scdart._random import seed_of
+from scdart._replicates import spread_of_positions, turned_onto
 from scdart.data import (
     MODALITIES,
     check_features,
@@ -136,6 +137,7 @@ class InferenceMixin(BaseModelClass):
         modality: str | None = None,
         n_neighbors: int = 30,
         batch_size: int | None = None,
+        replicates: Sequence[InferenceMixin] | None = None,
     ) -> pd.Series:
         """How far a cell's neighbours in the other modality can be believed to be of its kind.
 
@@ -157,6 +159,9 @@ class InferenceMixin(BaseModelClass):
             Neighbours to take at each turn.
         batch_size
             Cells per minibatch; it does not change the result.
+        replicates
+            Further trainings of the model, see :meth:`scdart.model.SCDART.train_replicates`. Cells that move between
+            them have less confidence: :math:`1 - s^2` of it, with the spread :math:`s` of :func:`scdart.tl.spread`.
 
         Returns
         -------
@@ -198,11 +203,14 @@ class InferenceMixin(BaseModelClass):
         for each, name in self._mods.items():
             if len(z[each]) <= n_neighbors:
                 raise ValueError(f"mdata[{name!r}] has {len(z[each])} cells, not more than n_neighbors={n_neighbors}.")
+        stays = self._steadiness(mdata, z, replicates or ())
         other = {RNA: ATAC, ATAC: RNA}
         seed = seed_of(None)
         confidence = {
             each: pd.Series(
-                round_trip_confidence(z[each], z[other[each]], n_neighbors, seed) * self._support(mdata, each),
+                round_trip_confidence(z[each], z[other[each]], n_neighbors, seed)
+                * self._support(mdata, each)
+                * stays[each],
                 mdata[name].obs_names,
             )
             for each, name in self._mods.items()
@@ -226,6 +234,23 @@ class InferenceMixin(BaseModelClass):
             "SCDART gives a cell one place, not a distribution: compare samples by neighbours in obsm['X_scdart'] of "
             "`scdart.tl.joint_anndata(mdata)`, for example with Milo in pertpy."
         )
+
+    def _steadiness(
+        self, mdata: MuData, z: dict[str, np.ndarray], replicates: Sequence[InferenceMixin]
+    ) -> dict[str, np.ndarray]:
+        """How far cells of either modality, at the positions `z`, stay where they are in other trainings."""
+        if not replicates:
+            return {role: np.ones(len(values)) for role, values in z.items()}
+        reference = np.concatenate(list(z.values())).astype(np.float64)
+        turned = [
+            turned_onto(
+                reference,
+                np.concatenate([model.get_latent_representation(mdata, modality=self._mods[role]) for role in z]),
+            )
+            for model in replicates
+        ]
+        stays = 1 - np.minimum(spread_of_positions(reference, turned), 1) ** 2
+        return dict(zip(z, np.split(stays, np.cumsum([len(values) for values in z.values()])[:-1]), strict=True))
 
     def _support(self, mdata: MuData, role: str) -> np.ndarray:
         """Reason to believe in the place of each cell: that of the anchors, or a label that both modalities have."""

@@ -42,6 +42,7 @@ from ._initialization import initialize_from_data
 from ._links import LinksMixin
 from ._new_batches import NewBatchesMixin
 from ._presets import PRESETS
+from ._replicates import ReplicatesMixin
 from ._saving import SavingMixin
 from ._training_plan import SCDARTTrainingPlan, check_plan
 
@@ -56,6 +57,7 @@ class SCDART(
     NewBatchesMixin,
     InferenceMixin,
     LinksMixin,
+    ReplicatesMixin,
     SavingMixin,
     UnsupervisedTrainingMixin,
     ArchesMixin,

@@ -133,7 +133,7 @@ def find_points(
     if use_rep not in mdata.obsm:
         raise KeyError(
             f"use_rep={use_rep!r} is in neither mdata.obsm nor the obsm of both modalities: integrate first "
-            "(scdart.tl.integrate), or write model.get_latent_representation() there."
+            "(scdart.tl.integrate), or write it by scdart.tl.embed(mdata, model)."
         )
     xy, labels = _two_dimensions(_finite(mdata.obsm[use_rep], f"mdata.obsm[{use_rep!r}]"))
     return Points(xy, labels, *_once_each(mdata, rows))

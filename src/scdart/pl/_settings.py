@@ -182,7 +182,7 @@ def as_code(settings: Mapping[str, Any], mods: Mapping[str, str]) -> str:
         lines.append("model = " + _call("scdart.model.SCDART", "mdata", **settings["model"]))
         for run in runs or [{"max_epochs": settings["epochs"]}]:
             lines.append(_call("model.train", **{key: value for key, value in run.items() if key not in _NOTED}))
-        lines.append('mdata.obsm["X_scdart"] = model.get_latent_representation()')
+        lines.append("scdart.tl.embed(mdata, model)")
     elif settings.get("scdart.tl.integrate"):
         run = settings["scdart.tl.integrate"]
         kept = {key: run[key] for key in ("n_latent", "t", "preset", "random_state", "batch_key") if key in run}

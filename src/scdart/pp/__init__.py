@@ -10,7 +10,8 @@ from ._batch_factors import batch_factors
 from ._diffusion import diffusion_coordinates
 from ._from_anndata import from_anndata
 from ._from_files import from_files
-from ._gene_activity import gene_activity, set_gene_activity
+from ._gene_activity import gene_activity
+from ._set_gene_activity import gene_scores, set_gene_activity
 
 __all__ = [
     "anchors",
@@ -19,6 +20,7 @@ __all__ = [
     "from_anndata",
     "from_files",
     "gene_activity",
+    "gene_scores",
     "set_anchors",
     "set_gene_activity",
 ]

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from scdart._checks import check_cell_names, check_writable
 from scdart._constants import X_SCDART
 from scdart._latent_slots import LATENT, check_follows
-from scdart._mudata import in_obs, obs_column
+from scdart._mudata import in_obs, obs_column, own_copy
 from scdart._options import SEVERAL, check_options
 from scdart._origins import MADE_FROM, origin_of_column, origin_of_components
 from scdart._progress import parts
@@ -171,7 +171,7 @@ def backbone(
         {f"trajectory_{i}": np.where(np.isin(group.codes, path), time, np.nan) for i, path in enumerate(tree.paths)},
         index=mdata.obs_names,
     )
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     write_obs(target, key_added, group)
     write_obs(target, f"{key_added}_branch", _named(branch, tree, group))
     write_obsm(target, f"{key_added}_order", order)

@@ -44,10 +44,9 @@ def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndar
     """
     slot = f"{name}.obsm[{use_rep!r}]"
     if use_rep not in data.obsm:
-        modality = "" if name == "mdata" else f"modality={name.removeprefix('mdata[').removesuffix(']')}"
         raise KeyError(
-            f"{slot} does not exist; found: {sorted(data.obsm)}. Integrate first, with scdart.tl.integrate(mdata), or "
-            f"write {slot} = model.get_latent_representation({modality})."
+            f"{slot} does not exist; found: {sorted(data.obsm)}. Integrate first, with scdart.tl.integrate(mdata), "
+            "or write it by scdart.tl.embed(mdata, model)."
         )
     z = np.asarray(data.obsm[use_rep], dtype=np.float64)
     if not len(z):

@@ -1,4 +1,4 @@
-"""New cells on the map of an integration: their places, and what their neighbours there are known for."""
+"""New cells on the map of a model, and what their neighbours there are known for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anndata import AnnData
 from scdart._checks import check_mudata, check_writable
 from scdart._constants import X_SCDART
 from scdart._latent_slots import check_follows, slot_of_another_model
-from scdart._mudata import obs_column
+from scdart._mudata import obs_column, own_copy
 from scdart._options import check_options
 from scdart._random import seed_of
 
@@ -141,7 +141,7 @@ def ingest(
                 z, z_reference, labels, n_neighbors, threshold, seed_of(random_state)
             )
 
-    result = query.copy() if copy else query
+    result = own_copy(query) if copy else query
     for mod, coordinates in places.items():
         (result if mod is None else result.mod[mod]).obsm[use_rep] = coordinates.astype(np.float32)
     for column, values in told.items():
