@@ -54,10 +54,8 @@ class ReplicatesMixin(BaseModelClass):
         --------
         >>> import scdart
         >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=150)
-        >>> scdart.pp.diffusion_coordinates(mdata)
-        >>> scdart.model.SCDART.setup_mudata(mdata)
-        >>> model = scdart.model.SCDART(mdata)
-        >>> model.train(max_epochs=1)
+        >>> scdart.tl.integrate(mdata, max_epochs=1, save_model="model_to_repeat")
+        >>> model = scdart.model.SCDART.load("model_to_repeat", mdata)
         >>> replicates = model.train_replicates(2)
         >>> len(replicates)
         2

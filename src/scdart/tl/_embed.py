@@ -169,12 +169,9 @@ def spread(
     --------
     >>> import scdart
     >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=150)
-    >>> scdart.pp.diffusion_coordinates(mdata)
-    >>> scdart.model.SCDART.setup_mudata(mdata)
-    >>> model = scdart.model.SCDART(mdata)
-    >>> model.train(max_epochs=2)
-    >>> mdata.obsm["X_scdart"] = model.get_latent_representation()
-    >>> scdart.tl.spread(mdata, model.train_replicates(2))
+    >>> scdart.tl.integrate(mdata, max_epochs=2, save_model="model_to_spread")
+    >>> model = scdart.model.SCDART.load("model_to_spread", mdata)
+    >>> scdart.tl.spread(mdata, model.train_replicates(1))
     >>> mdata.obsm["X_scdart_spread"].shape == (mdata.n_obs, 1)
     True
     """
