@@ -14,6 +14,7 @@ from scdart._latent_slots import warn_of_followers
 from scdart._mudata import modality_rows, own_copy, positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, origin_of_components
+from scdart._progress import parts
 from scdart._replicates import spread_of_positions, turned_onto
 from scdart.data import names_of_modalities
 
@@ -90,14 +91,17 @@ def embed(
     check_options(embed, locals())
     check_writable(mdata, copy=copy)
     mods = [mod for mod in names_of_modalities(model.registry).values() if mod in mdata.mod]
-    places: dict[str | None, np.ndarray] = {None: model.get_latent_representation(mdata)}
-    places |= {mod: model.get_latent_representation(mdata, modality=mod) for mod in mods}
     confidence = None
-    if len(mods) > 1:
-        fewest = min(mdata[mod].n_obs for mod in mods)
-        confidence = model.get_alignment_confidence(
-            mdata, n_neighbors=min(_NEIGHBORS, fewest - 1), replicates=replicates
-        ).to_numpy()
+    with parts("Places", min(len(mods), 2)) as begin:
+        begin(f"{mdata.n_obs:,} cells")
+        places: dict[str | None, np.ndarray] = {None: model.get_latent_representation(mdata)}
+        places |= {mod: model.get_latent_representation(mdata, modality=mod) for mod in mods}
+        if len(mods) > 1:
+            begin("confidence")
+            fewest = min(mdata[mod].n_obs for mod in mods)
+            confidence = model.get_alignment_confidence(
+                mdata, n_neighbors=min(_NEIGHBORS, fewest - 1), replicates=replicates
+            ).to_numpy()
 
     target = own_copy(mdata) if copy else mdata
     before = target.obsm.get(key_added)
