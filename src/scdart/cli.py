@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,7 @@ from scdart._terminal import Stages, peak_memory, progress_bar, reporting
 if TYPE_CHECKING:
     from mudata import MuData
 
+logger = logging.getLogger("scdart.cli")
 app = typer.Typer(
     help="Integrate unpaired scRNA-seq and scATAC-seq into one latent space that keeps the trajectory.",
     no_args_is_help=True,
@@ -150,6 +152,7 @@ def integrate(
     with reporting(verbose=verbose) as stages:
         inputs = _inputs(input_path, rna, atac)
         _check_output(output, inputs)
+        logger.info("Reading %s", " and ".join(path.name for path in inputs))
         mdata = _read_all(inputs, rna_mod, atac_mod)
         check_place(output, f"--output {output}", size_of(mdata))
         if annotation is not None and not annotation.is_file():
@@ -184,6 +187,7 @@ def integrate(
             checkpoint=checkpoint,
             n_models=n_models,
         )
+        logger.info("Writing %s", output)
         with replacing(output) as part:
             mdata.write(part)
         summary = _describe(mdata, rna_mod, atac_mod, stages) | _evaluate(mdata, rna_mod, atac_mod, label_key)
