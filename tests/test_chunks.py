@@ -10,7 +10,7 @@ from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
 from scdart import _chunks
-from scdart._chunks import RowChunks, as_matrix, mapped, on_disk, take, transformed
+from scdart._chunks import RowChunks, as_matrix, mapped, on_disk, room_for, size_on_disk, take, transformed
 
 KINDS = ("h5, sparse", "h5, dense", "zarr", "dask, sparse", "dask, dense", "dask, columns in blocks")
 
@@ -22,7 +22,8 @@ def counts():
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setattr(_chunks, "CHUNK_ROWS", 10)
+    monkeypatch.setattr(_chunks, "MOST_ROWS", 10)
+    monkeypatch.setattr(_chunks, "_FEWEST_ROWS", 2)
 
 
 @pytest.fixture(params=KINDS)
@@ -43,7 +44,7 @@ def source(request, counts, tmp_path):
 
 @pytest.fixture
 def chunks(source):
-    return as_matrix(source)
+    return RowChunks(source)
 
 
 def test_products_and_sums_are_those_in_memory(chunks, counts):
@@ -98,7 +99,7 @@ def test_what_is_made_of_rows_is_stacked(chunks, counts, at_once):
 
 def test_no_more_than_a_chunk_is_held(counts):
     class Watched:
-        shape = counts.shape
+        shape, dtype = counts.shape, counts.dtype
         n_rows: list[int] = []
 
         def __getitem__(self, rows):
@@ -114,3 +115,25 @@ def test_no_more_than_a_chunk_is_held(counts):
     # A row here and there is read alone, or all of a chunk where many of its rows are asked for.
     _ = chunks.then(lambda matrix, rows: matrix)[np.arange(20, 29)]
     assert Watched.n_rows == [10]
+
+
+def test_what_is_small_is_read_as_a_whole(source, counts):
+    size = size_on_disk(source)
+    if size is None:
+        assert isinstance(as_matrix(source), RowChunks)
+        return
+    assert size == (counts.toarray().nbytes if hasattr(source, "size") else counts.nnz * 8 + counts.indptr.nbytes)
+    with room_for(size):
+        np.testing.assert_array_equal(as_matrix(source).toarray(), counts.toarray())
+    with room_for(size - 1):
+        assert isinstance(as_matrix(source), RowChunks)
+    assert as_matrix(counts) is counts
+
+
+def test_chunks_take_an_eighth_of_the_room(source):
+    if (size := size_on_disk(source)) is None:
+        return
+    with room_for(size):
+        assert np.diff(RowChunks(source)._spans()).max() == 53 // 8
+    with room_for(0):
+        assert np.diff(RowChunks(source)._spans()).max() == 2

@@ -8,6 +8,8 @@ either, and compute the same.
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
     Rows: TypeAlias = slice | np.ndarray
     Step: TypeAlias = Callable[[Any, Rows], Any]
 
-#: Rows that are read from a file at a time: with 2,000 entries each, 64 MiB.
-CHUNK_ROWS = 4096
+#: Bytes of a matrix on disk that may be held at a time: what is smaller is read as a whole, other in chunks of an
+#: eighth of them, since what chunks are made into takes as much again.
+_room: ContextVar[int] = ContextVar("_room", default=2**29)
+_CHUNKS_IN_ROOM = 8
+
+#: Most and fewest rows that are read from a file at a time.
+MOST_ROWS, _FEWEST_ROWS = 4096, 16
 
 #: Share of the rows of a chunk below which they are read one by one.
 _FEW = 1 / 16
@@ -111,7 +118,8 @@ class RowChunks:
         if is_dask(self.source):
             ends = np.cumsum(self.source.chunks[0]).tolist()
         else:
-            ends = [*range(CHUNK_ROWS, self.shape[0], CHUNK_ROWS), self.shape[0]]
+            n_rows = _rows_at_once(self.source)
+            ends = [*range(n_rows, self.shape[0], n_rows), self.shape[0]]
         return list(zip([0, *ends[:-1]], ends, strict=True))
 
     def _results(self, function: Step, wanted: np.ndarray | None = None) -> Iterable[Any]:
@@ -153,9 +161,31 @@ def on_disk(matrix: Any) -> bool:
     return not (sp.issparse(matrix) or isinstance(matrix, np.ndarray))
 
 
+@contextmanager
+def room_for(n_bytes: int) -> Iterator[None]:
+    """Hold at most so many bytes of a matrix on disk at a time; what is made of them takes a few times as much."""
+    token = _room.set(n_bytes)
+    try:
+        yield
+    finally:
+        _room.reset(token)
+
+
 def as_matrix(values: Any) -> Any:
-    """Get values of cells as what functions here take: those on disk as :class:`RowChunks`."""
-    return RowChunks(values) if on_disk(values) else values
+    """Get values of cells as what functions here take: those on disk as :class:`RowChunks`, or in memory if small."""
+    if not on_disk(values):
+        return values
+    n_bytes = size_on_disk(values)
+    return sp.csr_matrix(values[:]) if n_bytes is not None and n_bytes <= _room.get() else RowChunks(values)
+
+
+def size_on_disk(source: Any) -> int | None:
+    """Bytes that a matrix in a file takes once it is read; ``None`` where it is not in a file, but computed."""
+    if is_dask(source):
+        return None
+    if hasattr(source, "group"):
+        return sum(int(np.prod(part.shape)) * part.dtype.itemsize for part in _arrays(source.group))
+    return int(np.prod(source.shape)) * source.dtype.itemsize
 
 
 def transformed(matrix: Any, step: Step) -> Any:
@@ -199,6 +229,16 @@ def take(source: Any, rows: np.ndarray) -> Any:
     wanted, position = np.unique(rows, return_inverse=True)
     found = source[wanted]
     return (found.compute() if is_dask(source) else found)[position]
+
+
+def _arrays(group: Any) -> list[Any]:
+    return [group[name] for name in ("data", "indices", "indptr")]
+
+
+def _rows_at_once(source: Any) -> int:
+    n_bytes = size_on_disk(source) or 0
+    fit = _room.get() / _CHUNKS_IN_ROOM / max(n_bytes / source.shape[0], 1)
+    return int(np.clip(fit, _FEWEST_ROWS, MOST_ROWS))
 
 
 def _wanted(

@@ -15,7 +15,7 @@ class OnDisk:
     """Counts that are read by rows, and count how often they are."""
 
     def __init__(self, matrix):
-        self.matrix, self.shape, self.n_reads = sparse.csr_matrix(matrix), matrix.shape, 0
+        self.matrix, self.shape, self.dtype, self.n_reads = sparse.csr_matrix(matrix), matrix.shape, matrix.dtype, 0
 
     def __getitem__(self, rows):
         self.n_reads += 1

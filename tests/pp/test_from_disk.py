@@ -34,7 +34,10 @@ def in_memory(unprepared):
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setattr(_chunks, "CHUNK_ROWS", 50)
+    monkeypatch.setattr(_chunks, "MOST_ROWS", 50)
+    monkeypatch.setattr(_chunks, "_FEWEST_ROWS", 50)
+    with _chunks.room_for(0):
+        yield
 
 
 def assert_same_places(found, expected):
@@ -175,3 +178,12 @@ class TestFromStore:
         mudata.MuData({}).write(tmp_path / "empty.h5mu")
         with pytest.raises(ValueError, match="no modality"):
             pp.from_store(tmp_path / "empty.h5mu")
+
+
+def test_small_counts_on_disk_give_the_same_bits(unprepared, in_memory, stored):
+    mdata = stored(unprepared, "h5mu")
+    with _chunks.room_for(10**6):
+        pp.diffusion_coordinates(mdata)
+    for mod, adata in mdata.mod.items():
+        expected = in_memory[mod].obsm["X_diffusion_coordinates"]
+        np.testing.assert_array_equal(adata.obsm["X_diffusion_coordinates"], expected)

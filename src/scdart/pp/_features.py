@@ -15,7 +15,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import svd_flip
 
 from scdart._checks import check_values, counts_slot, stored_counts
-from scdart._chunks import RowChunks, on_disk, transformed
+from scdart._chunks import RowChunks, as_matrix, on_disk, transformed
 from scdart._process import threads_kept
 
 from ._axes import leading_axes
@@ -47,7 +47,7 @@ def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> Matrix
     Returns
     -------
     Counts of shape (n_cells, n_features). The user's own arrays where they are CSR already: not to be written to. Those
-    on disk stay there.
+    on disk stay there unless they are small.
 
     Raises
     ------
@@ -64,9 +64,9 @@ def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> Matrix
             f"{counts_slot(layer, mod)} is stored on disk by column, so that rows cannot be read one by one: write it "
             "by row, adata.X = adata.X.tocsr()."
         )
-    chunks = RowChunks(counts)
-    check_values(chunks, mdata.mod[mod], layer, mod)
-    return chunks
+    matrix = as_matrix(counts)
+    check_values(matrix, mdata.mod[mod], layer, mod)
+    return matrix
 
 
 def log_normalize(counts: Matrix, target_sum: float | None = None) -> Matrix:
