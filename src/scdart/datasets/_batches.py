@@ -85,7 +85,7 @@ def _composition(
 ) -> Composition:
     branches = branches_of(tree)
     is_used = [branch.is_tip or not discrete for branch in branches]
-    sizes = np.bincount(_in_turn(n_cells, len(proportions)))
+    sizes = np.bincount(_in_turn(n_cells, len(proportions))).tolist()
     counts = [
         numbers_of_cells(branch_shares(branches, given, None, tips_only=discrete, name=f"{name}[{batch}]"), size)
         for batch, (given, size) in enumerate(zip(proportions, sizes, strict=True))

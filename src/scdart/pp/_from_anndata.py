@@ -97,7 +97,7 @@ def from_anndata(
 
 
 def _are_peaks(names: pd.Index) -> bool:
-    return bool(len(names)) and names.astype(str).str.fullmatch(r".+[:_-]\d+[_-]\d+").mean() > _PEAKS_FROM
+    return bool(len(names) and names.astype(str).str.fullmatch(r".+[:_-]\d+[_-]\d+").mean() > _PEAKS_FROM)
 
 
 def _same_matrices(adata: ad.AnnData) -> ad.AnnData:
