@@ -221,6 +221,11 @@ def mapped(matrix: Any, function: Step, at_once: int | None = None) -> Any:
     return _stacked(function(matrix[span], span) for span in spans)
 
 
+def columns_of(source: Any, columns: Any) -> Any:
+    """Read some features of all cells, as numbers of columns, into memory; sparse where they are read from disk."""
+    return RowChunks(source).map(partial(_columns, columns)) if on_disk(source) else source[:, columns]
+
+
 def take(source: Any, rows: np.ndarray) -> Any:
     """Read some rows, in any order and repeated or not, of what is in memory, in a file or a dask array."""
     if not on_disk(source):
@@ -296,6 +301,10 @@ def _added(parts: Iterable[Any]) -> np.ndarray:
 
 def _rows_themselves(chunk: sp.csr_matrix, rows: Rows) -> sp.csr_matrix:
     return chunk
+
+
+def _columns(columns: Any, chunk: sp.csr_matrix, rows: Rows) -> sp.csr_matrix:
+    return chunk[:, columns]
 
 
 def _product(other: Any, chunk: sp.csr_matrix, rows: Rows) -> Any:
