@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="has no limit of what is allocated"),
 ]
 
-N_CELLS, N_PEAKS, OPEN_SHARE = 24_000, 10_000, 0.25
+N_CELLS, N_PEAKS, OPEN_SHARE = 24_000, 10_000, 0.3
 
 #: What the process may allocate beside libraries that are mapped, in MiB: about half of it is theirs.
 LIMIT = 850

@@ -25,7 +25,7 @@ _MAX_BLOCKS = 14
 #: is rounding error of products in single precision.
 _TOLERANCE, _ROUNDING = 1e-5, 2e-7
 
-#: Length of what is left of products beside the directions that are held, relative to their own, that is nothing.
+#: Length of what is left of products beside the directions that are held, relative to the largest, that is nothing.
 _NOTHING = 1e-12
 
 #: Passes that are made at the most.
@@ -69,10 +69,11 @@ def leading_axes(matrix: RowChunks, n_axes: int, centre: np.ndarray | None, rng:
         room[:, n_held : n_held + block.shape[1]] = block
         n_held += block.shape[1]
         held = room[:, :n_held]
-        inner = _bordered(inner, held.T @ product)
+        border = held.T @ product
+        inner = _bordered(inner, border)
         values, vectors = np.linalg.eigh(inner)
         values, vectors = values[::-1], vectors[:, ::-1]
-        block, coupling = _new_directions(product, held)
+        block, coupling = _new_directions(product - held @ border, held, values[0])
         residual = np.linalg.norm(coupling @ vectors[n_held - coupling.shape[1] :, :n_axes], axis=0)
         if (residual <= np.maximum(_TOLERANCE * values[:n_axes], _ROUNDING * values[0])).all():
             break
@@ -103,12 +104,12 @@ def _bordered(inner: np.ndarray, border: np.ndarray) -> np.ndarray:
     return grown
 
 
-def _new_directions(product: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _new_directions(rest: np.ndarray, held: np.ndarray, largest: float) -> tuple[np.ndarray, np.ndarray]:
     """Orthonormal directions of what products have beside the directions that are held, and their coefficients."""
-    rest = product - held @ (held.T @ product)
-    block, lengths, mixture = np.linalg.svd(rest, full_matrices=False)
+    block, triangle = np.linalg.qr(rest)
+    turned, lengths, mixture = np.linalg.svd(triangle)
     # Where the directions that are held are nearly all there are, what is left is rounding error.
-    new = lengths > _NOTHING * np.linalg.norm(product)
-    block, coupling = block[:, new], lengths[new, None] * mixture[new]
+    new = lengths > _NOTHING * largest
+    block, coupling = block @ turned[:, new], lengths[new, None] * mixture[new]
     block -= held @ (held.T @ block)
     return np.linalg.qr(block)[0], coupling
