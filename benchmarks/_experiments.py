@@ -111,7 +111,7 @@ def experiments(data: Path) -> dict[str, Experiment]:
     return {
         "reference": Experiment(
             "Accuracy",
-            "Paired data treated as unpaired: the data sets that the project's targets are set on.",
+            "Paired data treated as unpaired: the data sets that the targets are set on.",
             reference_datasets(data),
             METHODS,
             (*CELLS, *CORRESPONDENCE, *MIXING, *ORDER, *EXPRESSION, *COST),
@@ -133,8 +133,8 @@ def experiments(data: Path) -> dict[str, Experiment]:
         ),
         "paired-expression": Experiment(
             "Predicted expression and links",
-            "Expression predicted for ATAC cells against what was measured in the same cells. A perfect prior holds "
-            "the true links; the poor one holds 70% of them, and half of its links are wrong.",
+            "Expression predicted for ATAC cells, against what the same cells express. A perfect prior has the "
+            "true links. The poor one has 70% of them, and half of its links are wrong.",
             (
                 tree("linear", name="linear, perfect prior"),
                 tree("bifurcating", name="bifurcating, perfect prior"),
@@ -145,9 +145,8 @@ def experiments(data: Path) -> dict[str, Experiment]:
         ),
         "rare-branch": Experiment(
             "Rare branch",
-            f"Different cells in the two modalities, {MEDIUM['n_cells']:,} each. A branch of a trifurcating tree is "
-            "found if some Leiden cluster has an F1 of at least a half with it, at any of five resolutions: in the "
-            "joint latent space of both modalities, and in the components of each modality alone.",
+            "A branch of a trifurcating tree is found if a Leiden cluster has an F1 of at least a half with it, "
+            f"at one of five resolutions. {MEDIUM['n_cells']:,} cells of each modality.",
             tuple(rare_branch(share) for share in (0.2, 0.1, 0.05, 0.025, 0.0125)),
             METHODS,
             tuple(f"rare_{kind}{of}" for kind in ("found", "f1") for of in ("", "_rna_alone", "_atac_alone")),
@@ -156,7 +155,7 @@ def experiments(data: Path) -> dict[str, Experiment]:
         ),
         "subsampling": Experiment(
             "One modality with fewer cells",
-            "A random share of the cells of one modality, all of the other; scored on the cells of both.",
+            "A random share of one modality's cells, all of the other's; scored on cells of both.",
             tuple(subsampled(mod, share) for mod in MODS for share in (1.0, 0.5, 0.25, 0.125)),
             METHODS,
             ("mates", "foscttm", "transfer_balanced", "tau", *COST),
@@ -164,8 +163,8 @@ def experiments(data: Path) -> dict[str, Experiment]:
         ),
         "imbalance": Experiment(
             "Unequal composition",
-            "Two branches with a proportion of r to 1 in RNA and 1 to r in ATAC, and trees of which one modality lacks "
-            "a branch. FOSCTTM is taken over the cells in both modalities, in which the branches are balanced.",
+            "Two branches at r to 1 in RNA and 1 to r in ATAC, and trees of which one modality lacks a branch. "
+            "FOSCTTM is that of the cells in both modalities.",
             tuple(imbalanced(ratio) for ratio in (1, 2, 4, 10, 20)) + tuple(lacking(mod) for mod in MODS),
             METHODS,
             ("mates", "foscttm", "transfer_balanced", "lone_mixing", "tau", "tau_rna_alone", "tau_atac_alone"),
@@ -173,14 +172,11 @@ def experiments(data: Path) -> dict[str, Experiment]:
         ),
         "batches": Experiment(
             "Batches within a modality",
-            "Two batches of either modality, which see each feature by factors of their own: the effect is the largest "
-            "log2 fold change. Composition is even, or the two branches stand 4:1 in one batch and 1:4 in the other, "
-            "or one of the RNA batches lacks a branch. Then real data: ATAC of two donors of bone marrow, with RNA of "
-            "blood; and seven replicates of mouse cortex, between which little effect is expected. Methods read of "
-            "which batch each cell is, if they can: scdart with its key, Harmony with modality and batch as two "
-            "variables, LIGER with a data set for each batch, GLUE with `use_batch`. Mixing of batches is the share of "
-            "the 30 nearest cells of the modality that are of another batch, over what is expected, within the branch "
-            "or type where it is least: 0 is apart, 1 as by chance.",
+            "Two batches in each modality see each feature by factors of their own. The effect is the largest "
+            "log2 fold change. Composition is even, or the branches stand 4:1 in one batch and 1:4 in the "
+            "other, or one RNA batch lacks a branch. Real data: ATAC of two donors of bone marrow with RNA of "
+            "blood, and seven replicates of mouse cortex. Methods are told the batches, if they can be: Harmony "
+            "as a second variable, LIGER as data sets, GLUE by `use_batch`.",
             (*(batches(effect, one) for one in COMPOSITIONS for effect in EFFECTS), *real_batches(data)),
             BATCH_METHODS,
             ("foscttm", "tau", *BATCHES, "transfer_accuracy", "transfer_balanced", "modality_mixing", *COST),
@@ -191,8 +187,8 @@ def experiments(data: Path) -> dict[str, Experiment]:
         ),
         "flip": Experiment(
             "Reversed trajectories",
-            "Linear trees, along which the cells are spread evenly: how often early RNA cells meet late ATAC cells. "
-            "With the genes of the prior shuffled, nothing tells the two ends apart.",
+            "How often early RNA cells meet late ATAC cells on linear trees. With the prior's genes shuffled, "
+            "nothing tells the ends apart.",
             (tree("linear", name="linear"), tree("linear", name="linear, shuffled prior", shuffle_prior=True)),
             METHODS,
             ("reversed", "pseudotime_transfer", "foscttm", "tau"),
@@ -200,7 +196,7 @@ def experiments(data: Path) -> dict[str, Experiment]:
         ),
         "ablation": Experiment(
             "Ablation",
-            "What each ingredient of scdart gives: all others at their defaults.",
+            "What each ingredient of scdart gives, all others at their defaults.",
             (reference_datasets(data)[0], tree("trifurcating", halves=True), lacking("rna")),
             {"scdart": METHODS["scdart"]}
             | {name: replace(METHODS["scdart"], options=options) for name, options in ABLATION.items()}

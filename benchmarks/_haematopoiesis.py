@@ -5,15 +5,17 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import mudata
 import numpy as np
 import pandas as pd
+import scanpy as sc
 from _components import columns_stay
 from scipy.stats import spearmanr
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from scdart import pp, tl
+from scdart import pl, pp, tl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +31,11 @@ TOLD = {"nothing": None, "HSC": "root", "four populations": "cell_type"}
 QUIET = {"enable_progress_bar": False, "accelerator": "cpu"}
 
 
-def haematopoiesis(data: Path, seeds: int) -> pd.DataFrame:
-    """Score each draw of RNA cells with nothing told, the stem cells told, and all four populations told."""
+def haematopoiesis(data: Path, seeds: int, picture: Path | None = None) -> pd.DataFrame:
+    """Score each draw of RNA cells with nothing told, the stem cells told, and all four populations told.
+
+    With a path, the first draw is pictured as it is where the stem cells are told.
+    """
     rows = []
     for seed in range(seeds):
         mdata = drawn(data, seed)
@@ -41,6 +46,8 @@ def haematopoiesis(data: Path, seeds: int) -> pd.DataFrame:
             found = tl.integrate(mdata, groups_key=key, random_state=seed, copy=True, train_kwargs=QUIET)
             assert found is not None
             rows.append({"told": told} | scores(found))
+            if picture is not None and seed == 0 and told == "HSC":
+                draw(found, picture)
     return pd.DataFrame(rows)
 
 
@@ -75,3 +82,16 @@ def scores(mdata: MuData) -> dict[str, float]:
         "with the paper's": spearmanr(order["RNA"][known], published[known]).statistic,
         "z": mdata.uns["anchors"]["z"],
     }
+
+
+def draw(mdata: MuData, path: Path) -> None:
+    """Draw an integration by modality and sorted population."""
+    mdata.obs["population"] = pd.Categorical(
+        pd.concat([mdata[mod].obs["cell_type"] for mod in mdata.mod])[mdata.obs_names], POPULATIONS
+    )
+    sc.pp.neighbors(mdata, use_rep="X_scdart")
+    sc.tl.umap(mdata, random_state=0)
+    titles = {"modality": "Modality", "population": "Sorted population"}
+    pl.latent(mdata, color=list(titles), title=list(titles.values()), show=False)
+    plt.savefig(path, dpi=110, bbox_inches="tight")
+    plt.close("all")

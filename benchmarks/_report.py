@@ -26,39 +26,39 @@ METRICS = {
     "cells_atac": Metric("ATAC cells scored", 0),
     "mates": Metric("of them in both", 0),
     "foscttm": Metric("FOSCTTM ↓"),
-    "neighborhood_overlap": Metric("neighbourhood overlap, k = 30 ↑"),
-    "transfer_accuracy": Metric("label transfer RNA to ATAC, accuracy ↑"),
-    "transfer_balanced": Metric("label transfer RNA to ATAC, balanced ↑"),
+    "neighborhood_overlap": Metric("neighbours shared ↑"),
+    "transfer_accuracy": Metric("labels right ↑"),
+    "transfer_balanced": Metric("labels right, balanced ↑"),
     "alignment_score": Metric("alignment score ↑"),
-    "modality_mixing": Metric("modality mixing (iLISI) ↑"),
-    "lone_mixing": Metric("ATAC among the neighbours of RNA cells of a branch that ATAC lacks ↓"),
-    "tau": Metric("pseudotime tau, joint ↑"),
-    "tau_rna_alone": Metric("pseudotime tau, PCA of RNA alone"),
-    "tau_atac_alone": Metric("pseudotime tau, LSI of ATAC alone"),
-    "pseudotime_transfer": Metric("Spearman of pseudotime transferred to ATAC ↑"),
+    "modality_mixing": Metric("iLISI ↑"),
+    "lone_mixing": Metric("ATAC beside a branch of RNA alone ↓"),
+    "tau": Metric("tau ↑"),
+    "tau_rna_alone": Metric("tau, RNA alone"),
+    "tau_atac_alone": Metric("tau, ATAC alone"),
+    "pseudotime_transfer": Metric("transferred order, Spearman ↑"),
     "reversed": Metric("reversed ↓", 2, is_event=True),
-    "diffusion_rna": Metric("diffusion distance correlation, RNA ↑"),
-    "diffusion_atac": Metric("diffusion distance correlation, ATAC ↑"),
-    "gene_pearson_median": Metric("predicted expression, Pearson by gene, median ↑"),
-    "gene_pearson_mean": Metric("predicted expression, Pearson by gene, mean ↑"),
-    "gene_pearson_median_unseen": Metric("the same, cells whose RNA was not trained on, median ↑"),
-    "gene_pearson_mean_unseen": Metric("the same, cells whose RNA was not trained on, mean ↑"),
-    "gene_pearson_median_matched": Metric("the same, ridge on matched cells, median"),
-    "gene_pearson_mean_matched": Metric("the same, ridge on matched cells, mean"),
-    "cell_pearson_median": Metric("predicted expression, Pearson by cell, median ↑"),
-    "expression_nmse": Metric("predicted expression, normalised squared error ↓"),
+    "diffusion_rna": Metric("distances, RNA ↑"),
+    "diffusion_atac": Metric("distances, ATAC ↑"),
+    "gene_pearson_median": Metric("expression by gene, median ↑"),
+    "gene_pearson_mean": Metric("expression by gene, mean ↑"),
+    "gene_pearson_median_unseen": Metric("unseen cells, median ↑"),
+    "gene_pearson_mean_unseen": Metric("unseen cells, mean ↑"),
+    "gene_pearson_median_matched": Metric("ridge, median"),
+    "gene_pearson_mean_matched": Metric("ridge, mean"),
+    "cell_pearson_median": Metric("expression by cell ↑"),
+    "expression_nmse": Metric("expression, error ↓"),
     "link_auprc": Metric("links, AUPRC ↑"),
-    "link_auprc_correlation": Metric("links by correlation over matched cells, AUPRC"),
+    "link_auprc_correlation": Metric("links by correlation, AUPRC"),
     "rare_f1": Metric("F1 of the branch, joint ↑"),
     "rare_f1_rna_alone": Metric("F1 of the branch, RNA alone"),
     "rare_f1_atac_alone": Metric("F1 of the branch, ATAC alone"),
     "rare_found": Metric("branch found, joint ↑", 2, is_event=True),
     "rare_found_rna_alone": Metric("branch found, RNA alone", 2, is_event=True),
     "rare_found_atac_alone": Metric("branch found, ATAC alone", 2, is_event=True),
-    "batch_mixing_rna": Metric("mixing of RNA batches, least of the branches or types ↑"),
-    "batch_mixing_atac": Metric("mixing of ATAC batches, least of the branches or types ↑"),
-    "batch_mixing_rna_alone": Metric("mixing of RNA batches, PCA of RNA alone"),
-    "batch_mixing_atac_alone": Metric("mixing of ATAC batches, LSI of ATAC alone"),
+    "batch_mixing_rna": Metric("mixing of RNA batches ↑"),
+    "batch_mixing_atac": Metric("mixing of ATAC batches ↑"),
+    "batch_mixing_rna_alone": Metric("mixing of RNA batches, RNA alone"),
+    "batch_mixing_atac_alone": Metric("mixing of ATAC batches, ATAC alone"),
     "cpu_seconds": Metric("CPU seconds", 0),
     "memory_gib": Metric("peak memory, GiB", 1),
 }
@@ -98,8 +98,14 @@ def tables(summary: pd.DataFrame, experiment: Experiment) -> dict[str, pd.DataFr
 def _cell(metric: Metric, values: NamedTuple) -> str:
     if metric.is_event:
         return f"{values.mean * values.n:.0f} of {values.n}"
-    median, low, high = (f"{value:,.{metric.decimals}f}" for value in (values.median, values.min, values.max))
-    return median if low == high else f"{median} ({low} to {high})"
+    return with_range(*(f"{value:,.{metric.decimals}f}" for value in (values.median, values.min, values.max)))
+
+
+def with_range(median: str, low: str, high: str) -> str:
+    """Write a median and its range, which is left out where there is none."""
+    if low == high:
+        return median
+    return f"{median} ({low} to {high})" if "-" in low + high else f"{median} ({low}–{high})"
 
 
 def markdown(
@@ -109,8 +115,8 @@ def markdown(
     parts = [
         f"# {experiment.title}",
         experiment.about,
-        f"Medians over the seeds, range in brackets. Written by\n\n```bash\n{command}\n```",
-        NOTES,
+        f"Medians over the seeds, range in brackets; rules and measures are {{doc}}`those of all pages <index>`. "
+        f"Written by\n\n```bash\n{command}\n```",
     ]
     if figure is not None:
         parts.append(f"![{experiment.caption}]({figure})")
@@ -127,12 +133,3 @@ def markdown(
     if missing or skipped:
         parts += ["## Not run", "\n".join(f"- {line}" for line in [*skipped, *missing])]
     return "\n\n".join(parts) + "\n"
-
-
-NOTES = """Methods learn from files without pairs and labels, under names without meaning and with the cells of each
-modality in an order of their own. All get the same counts and the same prior, and nothing is done to the coordinates
-that they return. On unmatched halves, methods that embed new cells are scored on both measurements of all cells; the
-others are scored on the cells they were trained on, among which nobody has its other measurement, so that they have no
-FOSCTTM there. Pseudotime is scanpy's, on 30 neighbours, from the earliest RNA cell. Diffusion
-distances are those that scdart trains on by default, of the training cells. CPU seconds and memory are those of
-the method's own process, from reading the file on."""

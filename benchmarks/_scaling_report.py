@@ -70,20 +70,16 @@ def page(
     parts = [
         f"""# Scaling
 
-Time and memory of scdart against the number of cells and of peaks, beside an own implementation of the published
-algorithm {{cite:p}}`Zhang2022`: dense powers of transition matrices, dense counts and layers, the penalty of all peaks
-times all genes at every step. Numbers of cells are those of each modality. The data are made for this purpose: cells
-on a tree that branches once, {results["genes"].max():,.0f} genes of which a cell expresses 20%, and peaks of which
-a cell has 2% open.
-
-This page is written by
+Time and memory of scdart, beside an own implementation of the published algorithm {{cite:p}}`Zhang2022`: dense
+transition matrices, counts and layers, and the penalty of all peaks times all genes. Cells are those of each
+modality, on a tree that branches once. They express 20% of {results["genes"].max():,.0f} genes, and 2% of their
+peaks are open. Written by
 
 ```bash
 {command}
 ```
 
-on this machine: {machine}. Times are CPU seconds, which what else runs there hardly changes:
-with one thread, what a stage takes on a core of its own. {note}
+on this machine: {machine}. Times are CPU seconds. {note}
 
 ![Seconds and memory against the numbers of cells and peaks](../_static/scaling.png)
 
@@ -94,14 +90,13 @@ with one thread, what a stage takes on a core of its own. {note}
         parts.append(
             f"""## Cells
 
-CPU seconds at {usual_peaks:,} peaks. A step takes 128 cells of each modality, and training {N_STEPS} of them whatever
-the number of cells; set-up is registration and what the networks start from. Each size runs in a process of its own.
-The exponents are slopes of log seconds against log cells: 1 is linear. Small sizes cost a constant, which
-lowers them, so that the last two sizes stand apart.
+CPU seconds at {usual_peaks:,} peaks. Training takes {N_STEPS} steps of 128 cells of each modality, however many
+there are. Exponents are slopes of log seconds against log cells: 1 is linear. Small sizes cost a constant, so the
+last two stand apart.
 
 {with_growth(wide(by_cells, "cells")).to_markdown(disable_numparse=True)}
 
-Peak memory in GiB during each stage, of the whole process with all libraries and the counts:
+Peak memory in GiB, libraries and counts included:
 
 {shown(wide(by_cells, "cells", "gib")).to_markdown(disable_numparse=True)}
 """
@@ -153,8 +148,7 @@ def _batches(results: pd.DataFrame) -> str:
         return ""
     return f"""## Batches
 
-The same cells without `batch_key`, and as two batches of each modality: CPU seconds, and the memory of the stage that
-takes most.
+The same cells without `batch_key`, and as two batches of each modality: CPU seconds, and peak memory.
 
 {_table(rows)}
 """
@@ -175,7 +169,7 @@ def _loading(ours: pd.DataFrame) -> str:
     }
     return f"""## Loading
 
-Cells that are drawn and put together for a step, as a share of the step's CPU seconds, counts in memory:
+What of a step is the making of its minibatch, counts in memory:
 
 {_table(rows)}
 """
@@ -199,9 +193,8 @@ def _backed(results: pd.DataFrame) -> str:
         growth = f" From the fewest to the most cells, memory of training grows by {added:.2f} GiB."
     return f"""## Counts on disk
 
-Peak memory by number of cells at {backed["peaks"].max():,} peaks, counts in an h5mu file that is opened with
-`backed="r"`, and libraries included. Coordinates and anchors, made up here, are in memory, and grow with the number
-of cells; counts do not.{growth}
+Peak memory at {backed["peaks"].max():,} peaks, counts in a file that is opened with `backed="r"`. Coordinates and
+anchors are in memory.{growth}
 
 {_table(rows)}
 """
@@ -267,7 +260,7 @@ def _components(results: pd.DataFrame) -> str:
     }
     return f"""## Coordinates from components
 
-`diffusion_coordinates` of one modality whose 30 components are given (`use_rep`), by number of cells:
+`diffusion_coordinates` of one modality, 30 components given by `use_rep`:
 
 {_table(rows)}
 """
@@ -297,8 +290,8 @@ def _comparison(results: pd.DataFrame) -> str:
         exponent = growth_exponent(distances.index.to_numpy(float), distances.to_numpy())
         grown = "" if np.isnan(exponent) else f" The dense ones grow with exponent {exponent:.2f}."
         parts.append(
-            f"""Diffusion distances of both modalities at t = 30, 50 and 70, from the same features, by number of
-cells. The error is relative, in Frobenius norm.{grown}
+            f"""Diffusion distances of both modalities at t = 30, 50 and 70, from the same features. The error is
+relative, in Frobenius norm.{grown}
 
 {_table(rows)}
 """
@@ -345,10 +338,9 @@ def _end_to_end(results: pd.DataFrame, distances: pd.Series, steps: pd.Series) -
         }
     if not rows:
         return ""
-    return f"""From counts to latent space. The published algorithm was not run to its end: this is what its stages add
-up to, its distances (beyond {largest:,} cells extrapolated by their exponent) and {N_REFERENCE_STEPS:,} steps, which
-are {N_EPOCHS} epochs of {STEPS_PER_EPOCH}. That is a lower bound, since its minibatches are a quarter of all cells and
-not 256.
+    return f"""From counts to latent space. For the published algorithm, a lower bound: its distances (extrapolated
+beyond {largest:,} cells) and {N_REFERENCE_STEPS:,} steps of 256 cells, which are {N_EPOCHS} epochs of
+{STEPS_PER_EPOCH}; its own minibatches are a quarter of all cells.
 
 {_table(rows)}
 """

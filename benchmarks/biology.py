@@ -24,6 +24,7 @@ from _datasets import DataSet, all_cells, simulated, stored
 from _haematopoiesis import haematopoiesis
 from _methods import MODS
 from _planted import FAMILIES, branches, bumps, observed, trajectory
+from _report import with_range
 from scipy.stats import kstest, spearmanr
 
 from scdart import metrics, tl
@@ -159,8 +160,7 @@ def over_seeds(rows: list[dict[str, object]] | pd.DataFrame, keys: list[str]) ->
     """Medians over the seeds, range in brackets."""
 
     def shown(values: pd.Series) -> str:
-        median, low, high = (f"{value:.2f}" for value in (values.median(), values.min(), values.max()))
-        return median if low == high else f"{median} ({low} to {high})"
+        return with_range(*(f"{value:.2f}" for value in (values.median(), values.min(), values.max())))
 
     return pd.DataFrame(rows).groupby(keys, sort=False).agg(shown).reset_index()
 
@@ -213,25 +213,23 @@ def ordered(mdata: MuData, root: str) -> None:
 PARTS: dict[str, tuple[str, str]] = {
     "tests": (
         "p-values where there is nothing to find",
-        "Of 1,000 features in 500 cells a seed, no feature depends on pseudotime, or each has the same curve in both "
-        "branches. p-values are pooled over the seeds.",
+        "1,000 features in 500 cells a seed, none of which depends on pseudotime, or each with the same curve in "
+        "both branches. Seeds are pooled.",
     ),
     "power": (
         "Power and false discoveries",
-        f"Features with an adjusted p-value below {LEVEL} in 500 cells, means over the seeds. Planted curves are bumps "
-        "at random places; half of the genes of simulated trees do not follow the tree.",
+        f"Adjusted p-values below {LEVEL} in 500 cells, means over the seeds. Planted curves are bumps; half of the "
+        "genes of simulated trees follow the tree.",
     ),
     "cost": ("Cost", "2,000 genes in 5,000 cells, wall time of one process on a machine with other work."),
     "trees": (
         "Order and branches of simulated cells",
-        "The given trees, paired cells taken as unpaired. Joint: latent space of the defaults, all cells ordered "
-        "together from the earliest RNA cell, scored on the cells of one modality. Alone: the same tools on 30 "
-        "components of that modality, from its earliest cell.",
+        "The given trees, paired cells taken as unpaired. Joint: all cells ordered together in the latent space, "
+        "from the earliest RNA cell. Alone: the same on 30 components of one modality.",
     ),
     "cortex": (
         "Order of cells of the cortex",
-        "SNARE-seq, paired cells taken as unpaired: pseudotime of the cells of one process, from a cell of its first "
-        "stage, against the stage, joint and alone as above. "
+        "SNARE-seq, paired cells taken as unpaired: pseudotime of the cells of one process against their stage. "
         "The layer is the digit after E in the name of an excitatory neuron's type.",
     ),
     "haematopoiesis": (
@@ -257,13 +255,14 @@ def main(
 ) -> None:
     """Run the parts; write a table for each, and put all that are there together on a page."""
     warnings.filterwarnings("ignore")
+    picture = REPOSITORY / "docs" / "_static" / "haematopoiesis.png" if docs else None
     run: dict[str, Callable[[], pd.DataFrame]] = {
         "tests": partial(null_p_values, seeds),
         "power": partial(power, seeds),
         "cost": partial(cost, seeds),
         "trees": partial(order_of_trees, data, model_seeds),
         "cortex": partial(order_of_cortex, data, model_seeds),
-        "haematopoiesis": lambda: over_seeds(haematopoiesis(data, model_seeds), ["told"]),
+        "haematopoiesis": lambda: over_seeds(haematopoiesis(data, model_seeds, picture), ["told"]),
     }
     if unknown := set(part or ()) - set(PARTS):
         raise typer.BadParameter(f"{sorted(unknown)} are not among the parts {', '.join(PARTS)}.")

@@ -216,12 +216,9 @@ def page(results: dict[str, dict], n_seeds: int, cost: tuple[float, float], figu
     parts = [
         f"""# Simulator fidelity
 
-{{func}}`scdart.datasets.simulate` is written anew from the description of the simulator in the scDART paper
-{{cite:p}}`Zhang2022`. Here its output is compared with that of the original program, on the same trees with as many
-cells, genes (1,000) and peaks (3,000), all other arguments at their defaults. Every seed draws another tree, other
-links and other kinetics, and the original is one such draw: what counts is whether it lies among ours.
-
-This page is written by
+{{func}}`scdart.datasets.simulate` is written anew from the paper {{cite:p}}`Zhang2022`. Here it is compared with
+the output of the original program: the same trees, 1,000 genes, 3,000 peaks. Every seed draws other links and
+kinetics, and the original is one such draw: does it lie among ours? Written by
 
 ```bash
 OMP_NUM_THREADS=1 python benchmarks/simulator_fidelity.py --seeds {n_seeds}
@@ -229,14 +226,12 @@ OMP_NUM_THREADS=1 python benchmarks/simulator_fidelity.py --seeds {n_seeds}
 
 ![Cumulative distributions and recovered order, original against ours]({figure})
 
-*Black: the original. Blue: ours, a line or dot for each seed; bars are medians. Last panel of each tree: Kendall's tau
-between true pseudotime and diffusion pseudotime ({N_NEIGHBORS} neighbours, root at the earliest cell) of one modality
-alone, on {N_COMPONENTS} principal components of log-normalised RNA or on {N_COMPONENTS} components of latent semantic
-indexing of binarised, TF-IDF-weighted ATAC without the first.*
+*Black: the original. Blue: ours, a line or dot for each seed; bars are medians. Last panel of each tree: Kendall's
+tau of diffusion pseudotime ({N_NEIGHBORS} neighbours) with the truth, on {N_COMPONENTS} components of one modality
+alone.*
 
-How well the order is recovered depends on the tree more than on the noise, and so it varies from seed to seed: the taus
-of the true expression, before any noise, are hardly better than those of the counts. The error of pseudotime when it is
-taken from a cell's {N_NEIGHBORS} nearest neighbours measures the noise alone.
+Order depends on the tree more than on the noise: taus of the true expression are hardly better than those of
+counts. The error of a pseudotime taken from {N_NEIGHBORS} neighbours measures noise alone.
 """
     ]
     for tree, result in results.items():
@@ -249,7 +244,7 @@ taken from a cell's {N_NEIGHBORS} nearest neighbours measures the noise alone.
 
 {comparison_of_order(result["shipped"]["summary"], result["ours"]["summaries"])}
 
-Kolmogorov-Smirnov distance of the distributions in the figure, to the original and between two of our seeds:
+Kolmogorov-Smirnov distance of the distributions in the figure:
 
 {distances.to_markdown(floatfmt=".3f")}
 """
@@ -259,13 +254,11 @@ Kolmogorov-Smirnov distance of the distributions in the figure, to the original 
     parts.append(
         f"""## What differs on purpose
 
-- ATAC values are whole numbers. The original leaves the measurement error on them, as real numbers.
-- Genes of very high expression are not drawn at random; they have the ranks of synthesis that random ones have on
-  average. They make up half of the counts of a cell, which thus do not depend on the luck of a few genes.
-- Cells are spread over a branch at random within even stretches, and come in random order.
-- Transcripts are captured and sequenced in one step: at the original's depth, of some 30 reads for each captured
-  molecule, amplification and fragmentation lose nothing.
-- A batch effect acts before counts are drawn and peaks are cut, so that it changes what is detected.
+- ATAC values are whole numbers; the original leaves measurement error on them.
+- Genes of very high expression, half of a cell's counts, have average ranks of synthesis in place of random ones.
+- Cells are spread at random within even stretches of a branch, in random order.
+- Transcripts are captured and sequenced in one step: at some 30 reads a molecule, nothing is lost by that.
+- A batch effect acts before counts are drawn, so that it changes what is detected.
 
 ## Cost
 

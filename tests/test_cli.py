@@ -234,6 +234,24 @@ def check_error(result: Result, message: str) -> None:
     assert "Traceback" not in result.output
 
 
+def test_gene_scores_in_place_of_peaks(paired_file, tmp_path):
+    mdata = mudata.read_h5mu(paired_file)
+    mdata["rna"].write(tmp_path / "rna.h5ad")
+    scores = mdata["rna"].copy()
+    scores.X = (scores.X > 1).astype(np.float32)
+    scores.write(tmp_path / "scores.h5ad")
+    files = ("integrate", "--rna", tmp_path / "rna.h5ad", "--atac", tmp_path / "scores.h5ad")
+    assert "if ATAC has gene scores in place of peaks" in run(*files, "--output", tmp_path / "out.h5mu").stderr
+    result = run(*files, "--gene-scores", "--output", tmp_path / "out.h5mu", "--max-epochs", 1)
+    assert result.exit_code == 0, result.output
+    assert "60 genes, 60 peaks, 60 links" in result.stdout
+    assert "not whole numbers" not in result.stderr
+    genes = tmp_path / "genes.bed"
+    genes.touch()
+    both = run(*files, "--gene-scores", "--annotation", genes, "--output", tmp_path / "out.h5mu")
+    assert "leave out one of them" in both.stderr
+
+
 def test_verbose_shows_the_traceback(tmp_path):
     result = integrate(tmp_path / "missing.h5mu", tmp_path / "out.h5mu", "--verbose")
     assert result.exit_code == 1

@@ -52,6 +52,12 @@ def test_values_of_a_feature(form, tmp_path):
     np.testing.assert_array_equal(feature_values(backed, "b"), counts[:, 1])
 
 
+def test_several_columns_of_one_name_are_refused(mdata):
+    mdata["rna"].obs = pd.concat([mdata["rna"].obs, mdata["rna"].obs[["branch"]]], axis=1)
+    with pytest.raises(ValueError, match="key='branch' is the name of several columns"):
+        obs_column(mdata, "branch", "key", mod="rna")
+
+
 def test_first_modality_that_knows_a_cell(mdata):
     mdata["rna"].obs["score"] = [np.nan if number(name) < 5 else 1.0 for name in mdata["rna"].obs_names]
     mdata["atac"].obs["score"] = 2.0

@@ -164,6 +164,11 @@ def test_messages_name_option_value_and_what_is_allowed(given, message):
         check_options(example, given, **RANGES_OF_EXAMPLE)
 
 
+def test_slots_are_written_to_no_folder_of_a_file():
+    with pytest.raises(ValueError, match="^key_added='X/a' must be a text that is not empty, and without '/'"):
+        tl.integrate(None, key_added="X/a")
+
+
 def test_numbers_that_are_in_no_signature():
     check_number("pair", 0.5, Range(0))
     with pytest.raises(ValueError, match="pair=nan must be a number of at least 0"):

@@ -169,6 +169,14 @@ def test_a_layer_with_the_same_counts_is_the_same(mdata):
     SCDART.setup_mudata(mdata, rna_layer="counts", atac_layer="counts")
 
 
+def test_what_no_counts_can_be_is_refused(mdata):
+    mdata["rna"].X = mdata["rna"].X.astype(np.float64) * 1e300
+    with pytest.raises(ValueError, match="2,.* values that are negative, .*, or beyond any count, such as"):
+        ValueError, match="2,.* values that are negative, NaN or infinite, or beyond any count, such as"
+    ):
+        pp.diffusion_coordinates(mdata)
+
+
 def test_set_up_refuses_what_was_made_of_other_cells(mdata):
     with pytest.raises(ValueError, match="made from 60 cells, and there are"):
         SCDART.setup_mudata(mdata[20:].copy())
@@ -242,14 +250,3 @@ def test_a_table_is_read_by_its_labels(mdata):
     mdata["atac"].varm["gene_activity"] = table.drop(columns=["gene3", "gene4"])
     with pytest.raises(ValueError, match=r"without columns for 2 of 60 genes, such as 'gene3'.*set_gene_activity"):
         SCDART.setup_mudata(mdata, anchors_key=None)
-
-
-def test_backbone_refuses_the_pseudotime_of_another_latent_space(mdata):
-    stage = np.concatenate([adata.obs["pseudotime"] for adata in mdata.mod.values()])
-    mdata.obsm["X_scdart"] = np.c_[stage, stage**2]
-    scdart.tl.pseudotime(mdata, root_score="pseudotime")
-    scdart.tl.backbone(mdata)
-    scdart.tl.backbone(mdata[mdata.obs["dpt_pseudotime"] < 0.8].copy())  # a part of the cells keeps its order
-    mdata.obsm["X_scdart"] = np.c_[stage, stage]
-    with pytest.raises(ValueError, match=r"dpt_pseudotime.*made anew: run scdart.tl.pseudotime again"):
-        scdart.tl.backbone(mdata)

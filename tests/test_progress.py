@@ -31,6 +31,13 @@ def test_bar_names_the_part_and_respects_verbosity(screen, monkeypatch):
     assert "Work" not in screen.getvalue()
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_notebooks_have_bars_where_they_have_widgets(monkeypatch, installed):
+    monkeypatch.setattr(_progress, "find_spec", lambda _: object() if installed else None)
+    assert _progress._has_bars(Console(file=io.StringIO(), force_jupyter=True)) == installed
+    assert not _progress._has_bars(Console(file=io.StringIO()))
+
+
 def test_preparation_logs_its_parts(caplog, screen):
     mdata = scdart.datasets.simulate("linear", n_cells=60, n_genes=40, n_peaks=120, random_state=0)
     with caplog.at_level(logging.INFO, logger="scdart"):

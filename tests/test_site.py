@@ -150,6 +150,8 @@ SHOWN = [
     "tutorials/01_quickstart.html",
     "tutorials/05_anchors_and_confidence.html",
     "how_to/anchors.html",
+    "gallery.html",
+    "benchmarks/index.html",
     "user_guide/scdart.html",
     "developer/architecture.html",
     "api/index.html",
@@ -220,3 +222,31 @@ def test_no_page_is_wider_than_a_telephone(telephone, site, address, pages):
         telephone.get(f"{address}/{page}")
         widths[page] = telephone.execute_script(WIDTH)
     assert {page: width for page, width in widths.items() if width > 391} == {}
+
+
+#: Formulas and lines of code that their column cuts off.
+CUT_OFF = """
+return [...document.querySelectorAll('article pre, article mjx-container[display]')].filter(element => {
+    const shown = element.firstElementChild ?? element;
+    const width = Math.max(element.scrollWidth, shown.getBoundingClientRect().width);
+    return width > element.clientWidth + 2 || width > element.parentElement.clientWidth + 2;
+}).map(element => element.textContent.slice(0, 60));
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("page", ["index.html", "gallery.html", "user_guide/scdart.html", "how_to/fragments.html"])
+def test_code_and_formulas_fit_their_column(window, address, page):
+    window.get(f"{address}/{page}")
+    wait_for(window, "document.readyState === 'complete'")
+    formulas = window.execute_script("return document.querySelectorAll('div.math').length")
+    assert wait_for(window, f"document.querySelectorAll('mjx-container[display]').length >= {formulas}")
+    assert window.execute_script(CUT_OFF) == []
+
+
+def test_gallery_is_what_its_page_draws(tmp_path):
+    pytest.importorskip("PIL")
+    code = f"import gallery, pathlib; gallery.draw(pathlib.Path({str(tmp_path)!r}), max_epochs=10)"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=DOCS, check=True, capture_output=True)
+    drawn = {path.name for path in (tmp_path / "gallery").iterdir()}
+    assert drawn == {path.name for path in (DOCS / "_static" / "gallery").iterdir()}

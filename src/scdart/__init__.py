@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from . import data, datasets, metrics, model, module, pl, pp, tl
 
+    __version__: str
+
 __all__ = ["data", "datasets", "metrics", "model", "module", "pl", "pp", "tl"]
-__version__ = version("scdart")
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     # torch, scvi-tools and scanpy take seconds to import: a subpackage is loaded when it is first used.
     if name in __all__:
         return importlib.import_module(f".{name}", __name__)
+    if name == "__version__":
+        from importlib.metadata import version  # takes longer than all else here
+
+        return version("scdart")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

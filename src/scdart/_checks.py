@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: More than any machine has counted, and what sums of fit into 32 bits.
+_MOST_COUNTS = 1e12
+
 #: What was found out about counts since a public function was entered; ``None`` outside of :func:`checked_once`.
 _known: ContextVar[list[tuple[Any, str, Any]] | None] = ContextVar("_known", default=None)
 
@@ -135,7 +138,7 @@ def check_values(counts: Any, adata: AnnData, layer: str | None, modality: str) 
     n_invalid, n_empty = (sum(flaw[column] for flaw in flaws) for column in ("n_invalid", "n_empty"))
     if n_invalid:
         raise ValueError(
-            f"{slot} holds {n_invalid:,} values that are negative, NaN or infinite, such as "
+            f"{slot} holds {n_invalid:,} values that are negative, NaN or infinite, or beyond any count, such as "
             f"{next(flaw['value'] for flaw in flaws if flaw['n_invalid'])}: pass counts, not scaled data."
         )
     if n_empty:
@@ -149,7 +152,7 @@ def check_values(counts: Any, adata: AnnData, layer: str | None, modality: str) 
 def _flaws(counts: Any, rows: Rows) -> list[dict[str, Any]]:
     """Count the values of some cells that cannot be counts, and the cells without any, with an example of either."""
     values = counts.data if sparse.issparse(counts) else np.asarray(counts)
-    invalid = ~(np.isfinite(values) & (values >= 0))
+    invalid = ~((values >= 0) & (values <= _MOST_COUNTS))  # which NaN is neither
     empty = np.asarray(counts.sum(axis=1)).ravel() == 0
     first = (rows.start or 0) if isinstance(rows, slice) else rows[0]
     return [
@@ -160,6 +163,12 @@ def _flaws(counts: Any, rows: Rows) -> list[dict[str, Any]]:
             "cell": first + int(np.argmax(empty)),
         }
     ]
+
+
+def are_whole(counts: Any) -> bool:
+    """Whether values are whole numbers, as counts are, by the first million of them."""
+    values = counts.data if sparse.issparse(counts) else np.asarray(counts).ravel()
+    return bool(np.array_equal(values[:1_000_000], np.round(values[:1_000_000])))
 
 
 @contextmanager

@@ -52,9 +52,7 @@ def integrate(mdata: MuData, seed: int, **train_kwargs: Any) -> pd.DataFrame:
     SCDART.setup_mudata(mdata)
     model = SCDART(mdata)
     model.train(**train_kwargs)
-    for mod in (RNA, ATAC):
-        mdata[mod].obsm[X_SCDART] = model.get_latent_representation(modality=mod)
-    mdata.obsm[X_SCDART] = model.get_latent_representation()
+    tl.embed(mdata, model)
     return model.get_gene_activity()
 
 

@@ -54,7 +54,8 @@ def peak_intervals(var: pd.DataFrame, slot: str) -> pd.DataFrame:
         table, where = var[columns].set_axis(["chrom", "start", "end"], axis=1), f"{slot}[{columns}]"
     fix = (
         "Name peaks 'chr1:100-200', 'chr1-100-200' or 'chr1_100_200', or put their coordinates in the columns "
-        f"'chrom', 'start' and 'end' of {slot}. If these are genes, the names of the two modalities are swapped."
+        f"'chrom', 'start' and 'end' of {slot}. If these are genes, the names of the two modalities are swapped, or "
+        "there are gene scores in place of peaks: scdart.pp.gene_scores(mdata)."
     )
     return checked_intervals(table, [repr(name) for name in var.index], f"{where}: peaks", fix)
 

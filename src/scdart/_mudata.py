@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import mudata
 import numpy as np
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
     from mudata import MuData
+
+    Data = TypeVar("Data", MuData, AnnData)
 
 
 @contextmanager
@@ -36,6 +38,12 @@ def columns_stay() -> Iterator[None]:
         finally:
             with root_logger_kept():
                 stack.close()
+
+
+def own_copy(data: Data) -> Data:
+    """Copy data, and leave the columns of ``obs`` and ``var`` where they are."""
+    with columns_stay():
+        return data.copy()
 
 
 def modality_rows(mdata: MuData, modality: str) -> np.ndarray:
@@ -87,6 +95,8 @@ def obs_column(mdata: MuData, key: str, argument: str, *, mod: str | None = None
     ------
     KeyError
         No ``obs`` has the column.
+    ValueError
+        One has several columns of this name.
     """
     if mod is not None:
         check_up_to_date(mdata, mod)
@@ -94,6 +104,10 @@ def obs_column(mdata: MuData, key: str, argument: str, *, mod: str | None = None
     if not known:
         columns = {name: list(data.obs.columns) for name, data in {"mdata": mdata, **mdata.mod}.items()}
         raise KeyError(f"{argument}={key!r} is no column of any obs: {columns}.")
+    for owner in known:
+        obs = mdata.obs if owner is None else mdata[owner].obs
+        if isinstance(obs[name], pd.DataFrame):
+            raise ValueError(f"{argument}={key!r} is the name of several columns of obs: keep one, or rename them.")
     if known == [None]:
         values = mdata.obs[name]
     else:

@@ -78,6 +78,7 @@ RANGES: Final[Mapping[str, Range]] = {
     **dict.fromkeys(("min_value", "sigma", "batch_effect", "weight_decay"), NOT_NEGATIVE),
     **dict.fromkeys(("vmin", "vmax"), _ANY),
     "n_latent": Range(1, 1000),
+    "n_models": Range(1, 1000),
     "t": Range(0, 10_000),
     "n_components": Range(1, 10_000),
     "n_pcs": Range(2, 10_000),
@@ -99,6 +100,9 @@ RANGES: Final[Mapping[str, Range]] = {
 
 #: Texts that may be empty: they are no names.
 _MAY_BE_EMPTY: Final = ("prefix", "title")
+
+#: Names of slots to write: in a file, a slash would put them into a folder of their own.
+_SLOTS: Final = ("key_added",)
 
 #: Rows that may also be told by a mask.
 _MAY_BE_MASKS: Final = ("indices",)
@@ -164,6 +168,8 @@ def _check(name: str, value: object, kinds: tuple[str, ...], within: Range | Non
         return
     choices = [choice for kind in kinds if kind.startswith("Literal[") for choice in _choices(kind)]
     words = [_KINDS[kind][1] + (str(within or "") if kind in _NUMBERS else "") for kind in kinds if kind in _KINDS]
+    if name in _SLOTS and isinstance(value, str):
+        words = ["a text that is not empty, and without '/'"]
     if name == "cmap":
         words = ["the name of a colormap of matplotlib"]
     shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}..."
@@ -177,6 +183,8 @@ def _fits(name: str, value: object, kind: str, within: Range | None) -> bool:
         return isinstance(value, str) and value in _choices(kind)
     if kind == "str" and isinstance(value, str) and not value:
         return name in _MAY_BE_EMPTY
+    if name in _SLOTS and isinstance(value, str) and "/" in value:
+        return False
     if name in _MAY_BE_MASKS and _is_mask(value):
         return True
     if name == "cmap":

@@ -86,6 +86,13 @@ def origin_of_labels(adatas: Iterable[AnnData], key: str) -> dict[str, Any]:
     return {"slot": f"obs[{key!r}]", "values": " ".join(totals)}
 
 
+def origin_of_column(column: pd.Series) -> dict[str, Any]:
+    """Describe numbers of cells, which name them."""
+    cells = _numbers(column.index)
+    total = _total(_bits(column.to_numpy(dtype=float, na_value=np.nan)) * cells)
+    return {**_cells(f"obs[{column.name!r}]", cells), "values": total}
+
+
 def origin_of_prior(prior: sparse.csr_matrix, peaks: pd.Index, genes: pd.Index) -> dict[str, Any]:
     """Describe a prior, peaks x genes."""
     return {"slot": "the prior", "values": _total_of(prior, _numbers(peaks), _numbers(genes))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 logger = logging.getLogger(__name__)
+
+
+def _has_bars(console: Console) -> bool:
+    """Whether a bar can be shown and taken away again: on a terminal, or in a notebook that has widgets."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 @contextmanager
@@ -33,7 +39,7 @@ def parts(title: str, n_parts: int) -> Iterator[Callable[[str], None]]:
     """
     console = Console(stderr=True)
     # Lines of the log would tear a bar, and say the same.
-    shown = console.is_terminal and settings.verbosity <= logging.INFO and not logger.isEnabledFor(logging.INFO)
+    shown = _has_bars(console) and settings.verbosity <= logging.INFO and not logger.isEnabledFor(logging.INFO)
     with Progress(console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task(title, total=n_parts)
         n_begun = 0

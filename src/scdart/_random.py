@@ -6,6 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ._process import quiet
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -43,3 +45,17 @@ def streams_kept() -> Iterator[None]:
             failed = error
     if failed is not None:
         raise failed
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed everything, and leave the user's seed and random streams as they were."""
+    from scvi import settings  # takes seconds to import
+
+    previous = settings.seed
+    with streams_kept(), quiet():
+        settings.seed = seed
+        try:
+            yield
+        finally:
+            settings.seed = previous

@@ -119,6 +119,9 @@ def integrate(
     annotation: Annotated[
         Path | None, typer.Option(help="Genes as GTF, GFF3 or BED, may be gzipped. Not needed if there is a prior.")
     ] = None,
+    gene_scores: Annotated[
+        bool, typer.Option("--gene-scores", help="ATAC has gene scores in place of peaks, and needs no annotation.")
+    ] = False,
     domain: Annotated[
         str | None, typer.Option(help="'auto': how far from a gene its peaks may lie is chosen by the data.")
     ] = None,
@@ -151,6 +154,9 @@ def integrate(
         str | None,
         typer.Option(help="Memory to get by with, such as 8GB: counts in .h5mu that take too much of it stay on disk."),
     ] = None,
+    n_models: Annotated[
+        int, typer.Option(min=1, help="Trainings with different random states; cells that move get less confidence.")
+    ] = 1,
     label_key: Annotated[
         str | None, typer.Option(help="Column of both modalities' obs to score the result by; not used in training.")
     ] = None,
@@ -166,12 +172,16 @@ def integrate(
         check_place(output, f"--output {output}", size_of(mdata) if store is None else stored_size(store))
         if annotation is not None and not annotation.is_file():
             raise FileNotFoundError(f"--annotation {annotation} does not exist.")
+        if annotation is not None and gene_scores:
+            raise ValueError("--gene-scores have no peaks, and --annotation is about these: leave out one of them.")
         for mod in (rna_mod, atac_mod):
             if label_key is not None and mod in mdata.mod and label_key not in mdata[mod].obs:
                 raise KeyError(f"mdata[{mod!r}].obs has no column {label_key!r} (--label-key).")
-        from scdart import tl
+        from scdart import pp, tl
         from scdart._stores import write_results
 
+        if gene_scores:
+            pp.gene_scores(mdata, rna_mod=rna_mod, atac_mod=atac_mod, atac_layer=atac_layer)
         with room:
             tl.integrate(
                 mdata,
@@ -192,6 +202,7 @@ def integrate(
                 train_kwargs=progress_bar(),
                 save_model=save_model,
                 checkpoint=checkpoint,
+                n_models=n_models,
             )
         with replacing(output) as part:
             if store is None:

@@ -47,6 +47,6 @@ def test_page_has_the_tables_that_are_there(tmp_path):
     rows = [{"tree": "linear", "tau": tau} for tau in (0.5, 0.7, 0.8)]
     biology.over_seeds(rows, ["tree"]).to_csv(tmp_path / "trees.csv", index=False)
     page = biology.page(tmp_path)
-    assert "| linear | 0.70 (0.50 to 0.80) |" in page
+    assert "| linear | 0.70 (0.50–0.80) |" in page
     assert "## Cost" not in page
     assert "python benchmarks/biology.py --docs" in page

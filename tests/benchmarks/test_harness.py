@@ -217,7 +217,7 @@ def test_layouts(runs):
     shown = experiment(DataSet("cells", TINY, all_cells), {"b": METHODS["linear"], "a": METHODS["linear"]})
     by_dataset = tables(summarize(runs), shown)["cells"]
     assert by_dataset.columns.to_list() == ["b", "a"]
-    assert by_dataset.loc["FOSCTTM ↓"].to_list() == ["0.400 (0.300 to 0.500)", "0.200 (0.100 to 0.400)"]
+    assert by_dataset.loc["FOSCTTM ↓"].to_list() == ["0.400 (0.300–0.500)", "0.200 (0.100–0.400)"]
     assert by_dataset.loc["reversed ↓"].to_list() == ["1 of 3", "1 of 3"]
     by_metric = tables(summarize(runs), dataclasses.replace(shown, layout=BY_METRIC))
     assert list(by_metric) == ["FOSCTTM ↓", "reversed ↓"]

@@ -12,8 +12,6 @@ import scdart
 from scdart.datasets import simulate
 from scdart.model import SCDART
 
-QUIET = {"enable_progress_bar": False, "accelerator": "cpu", "logger": False}
-
 #: The same cases in every run, unless others are asked for.
 N_CASES = int(os.environ.get("SCDART_FUZZ_CASES", "50"))
 
@@ -41,7 +39,7 @@ def trained():
     scdart.pp.anchors(mdata)
     SCDART.setup_mudata(mdata)
     model = SCDART(mdata, n_latent=3, activity_hidden=(8,), projection_hidden=(8,))
-    model.train(max_epochs=2, **QUIET)
+    model.train(max_epochs=2, enable_progress_bar=False, accelerator="cpu")
     for mod, adata in mdata.mod.items():
         adata.obsm["X_scdart"] = model.get_latent_representation(modality=mod)
     mdata.obsm["X_scdart"] = model.get_latent_representation()

@@ -32,7 +32,7 @@ def test_missing_modality_and_layer(make_mdata):
     mdata = make_mdata()
     refuse(mdata, KeyError, "modality 'GEX'", modalities={"rna_layer": "GEX", "atac_layer": "atac"})
     refuse(mdata, KeyError, r"layers\['counts'\].*Leave the layer out", rna_layer="counts")
-    refuse(mdata, ValueError, "Extraneous", modalities={"rna_layer": "rna", "atac": "atac"})
+    refuse(mdata, ValueError, "its keys are", modalities={"rna_layer": "rna", "atac": "atac"})
     refuse(mdata, ValueError, "both roles", modalities={"rna_layer": "rna", "atac_layer": "rna"})
 
 

@@ -132,6 +132,27 @@ def test_counts_of_a_query_are_checked(trained, value):
         model.get_latent_representation(query)
 
 
+@pytest.mark.parametrize("copied", [True, False])
+def test_counts_that_were_normalised_since_are_said(trained, copied):
+    """Also those of the training data, which everything is asked of where no others are named."""
+    model, mdata = trained
+    query = mdata.copy() if copied else mdata
+    model.get_latent_representation(query)
+    query["rna"].X = np.log1p(query["rna"].X)
+    with pytest.warns(UserWarning, match=r"mdata.mod\['rna'\].X holds values that are not whole .* trained on counts"):
+        model.get_latent_representation(query if copied else None)
+
+
+def test_values_that_were_no_counts_in_training_are_none_in_a_query(make_mdata):
+    mdata = make_mdata()
+    mdata["atac"].X = mdata["atac"].X * 0.5
+    with pytest.warns(UserWarning, match="not whole numbers"):
+        SCDART.setup_mudata(mdata)
+    model = SCDART(mdata, n_latent=2, activity_hidden=(16,), projection_hidden=(16,))
+    model.train(max_epochs=1, enable_progress_bar=False)
+    model.get_latent_representation(mdata.copy())
+
+
 def test_modalities_of_other_names_are_refused(trained):
     model, mdata = trained
     query = md.MuData({"GEX": mdata["rna"].copy(), "peaks": mdata["atac"].copy()})

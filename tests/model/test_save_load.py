@@ -43,6 +43,16 @@ def test_load_with_the_data_after_h5mu(saved, tmp_path):
     np.testing.assert_array_equal(model.get_latent_representation(), latent)
 
 
+def test_load_with_data_of_other_features(saved):
+    folder, mdata, _ = saved
+    other = md.MuData({"rna": mdata["rna"][:, :15].copy(), "atac": mdata["atac"].copy()})
+    with (
+        pytest.warns(UserWarning, match="var_names"),
+        pytest.raises(ValueError, match=r"mdata.mod\['rna'\] has 15 of its 20 features.*prepare_query_mudata"),
+    ):
+        SCDART.load(folder, other, prefix="my_")
+
+
 def test_loaded_model_trains_on(saved):
     folder, mdata, _ = saved
     model = SCDART.load(folder, mdata, prefix="my_")

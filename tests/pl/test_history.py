@@ -14,7 +14,8 @@ def trained(*terms: str, validation: bool = False, n_epochs: int = 5) -> SimpleN
     names = ["train_loss", *(f"{term}_train" for term in terms)]
     if validation:
         names += ["validation_loss", *(f"{term}_validation" for term in terms)]
-    return SimpleNamespace(history={name: pd.DataFrame({name: rng.random(n_epochs)}) for name in names})
+    history = {name: pd.DataFrame({name: rng.random(n_epochs)}) for name in names}
+    return SimpleNamespace(history=history, is_trained_=True)
 
 
 def test_every_term_has_a_panel_with_its_values():
@@ -42,6 +43,8 @@ def test_one_term_and_one_epoch(tmp_path):
 
 def test_bad_input():
     with pytest.raises(ValueError, match="train it first"):
-        pl.history(SimpleNamespace(history=None))
+        pl.history(SimpleNamespace(history=None, is_trained_=False))
+    with pytest.raises(ValueError, match="logger=False"):
+        pl.history(SimpleNamespace(history=None, is_trained_=True))
     with pytest.raises(ValueError, match=r"terms \['loss'\] .* \['total', 'mmd'\]"):
         pl.history(trained("mmd"), terms=["loss"])

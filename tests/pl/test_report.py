@@ -18,7 +18,8 @@ import scvi
 
 from scdart import metrics, pl, pp, tl
 from scdart.model import SCDART
-from scdart.pl._diagnostics import Inputs, diagnose
+from scdart.pl._diagnostics import diagnose
+from scdart.pl._signs import Diagnostic, Inputs, answers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,9 +142,60 @@ def test_cells_that_pseudotime_did_not_reach_are_counted(mdata):
     root = mdata.obs_names[0]
     with pytest.warns(UserWarning, match="20 of 130 cells are not connected"):
         tl.pseudotime(mdata, root=root, n_neighbors=15)
-    inputs = Inputs(mdata, latent, {"rna": "rna", "atac": "atac"}, None, "dpt_pseudotime", {}, {}, 0)
+    inputs = Inputs(mdata, latent, {"rna": "rna", "atac": "atac"}, None, "X_scdart", "dpt_pseudotime", {}, {}, 0)
     found = {sign.name: sign for sign in diagnose(inputs)}["Cells without a path to the root"]
     assert (found.value, found.verdict) == ("20", "look")
+
+
+def test_what_is_of_another_run_is_said(trained, page, simulated):
+    assert page.row("Data, model and results of one run")[0] == "yes"
+    mdata, model = trained[0].copy(), trained[1]
+
+    def said(mdata):
+        latent = {mod: mdata[mod].obsm["X_scdart"] for mod in ("rna", "atac")}
+        mods = {"rna": "rna", "atac": "atac"}
+        inputs = Inputs(mdata, latent, mods, model, "X_scdart", "dpt_pseudotime", {}, {}, 0)
+        return next(sign for sign in diagnose(inputs) if sign.name.startswith("Data, model"))
+
+    assert said(mdata[mdata.obs_names[::2].sort_values()].copy()).value == "yes"
+    mdata["atac"].X = mdata["atac"].X[::-1].copy()
+    assert "mdata.mod['atac'].X does not hold the counts" in said(mdata).warning
+    other = trained[0].copy()
+    other["rna"].obsm["X_scdart"] = other["rna"].obsm["X_scdart"] + 1
+    assert "mdata.mod['rna'].obsm['X_scdart'] are not positions that this model gives" in said(other).warning
+
+
+def test_first_screen_answers_whether_it_can_be_trusted(page, trained):
+    mdata, model = trained
+    start, data = page.page.index("Can this be trusted?"), page.page.index("Data and prior")
+    assert start < data
+    first = " ".join(page.page[start:data].split())
+    for question in ("Do the modalities lie together?", "Has every cell a counterpart?", "Was it trained long enough?"):
+        assert question in first
+    doubtful = first.count('class="answer look"')
+    assert doubtful
+    assert f"Look closer: {doubtful} of {first.count('<h3>')} questions raise doubt." in first
+    mean = np.concatenate([model.get_alignment_confidence(modality=mod) for mod in ("rna", "atac")]).mean()
+    assert f"<strong>{mean:.2f}</strong>" in first
+
+
+def test_epochs_stand_beside_what_is_usual(page, trained):
+    usual = trained[1].train_settings_[0]["usual_epochs"]
+    assert usual > 100
+    assert page.row("Epochs")[0] == f"20 (usual: {usual})"
+    assert f"trained for 20 epochs, where {usual} are usual" in page.page
+
+
+def test_answers_are_those_of_their_signs():
+    said = [
+        Diagnostic("a", "1", "", "fine", question="Q"),
+        Diagnostic("b", "2", "", "look", "careful", question="Q"),
+        Diagnostic("c", "not computed", "", "unknown", question="R"),
+    ]
+    assert [(answer.question, answer.verdict, len(answer.signs)) for answer in answers(said)] == [
+        ("Q", "look", 2),
+        ("R", "unknown", 1),
+    ]
 
 
 def test_colorings_are_found_and_belong_to_the_cells(page, trained):
@@ -157,9 +209,10 @@ def test_colorings_are_found_and_belong_to_the_cells(page, trained):
         "alignment confidence",
     ]
     colorings = {coloring["name"]: coloring for coloring in json.loads(page.texts["colorings"])}
-    assert colorings["modality"]["ticktext"] == ["atac", "rna"]
-    counts = np.bincount(colorings["modality"]["color"])
-    assert list(counts) == [50, 80]
+    legend = colorings["modality"]["legend"]
+    assert [(entry["name"], entry["n"]) for entry in legend] == [("rna", 80), ("atac", 50)]
+    assert list(np.bincount(colorings["modality"]["color"])) == [80, 50]
+    assert colorings["pseudotime"]["legend"] is None
     times = np.concatenate([trained[0][mod].obs["pseudotime"] for mod in ("rna", "atac")])
     np.testing.assert_allclose(np.sort(colorings["pseudotime"]["color"]), np.sort(times), rtol=1e-4)
     unreached = np.array(colorings["dpt_pseudotime"]["color"])
@@ -170,7 +223,7 @@ def test_colorings_are_found_and_belong_to_the_cells(page, trained):
 def test_code_and_settings_repeat_the_run(page, trained, simulated):
     tree = ast.parse(page.texts["code"])
     called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    assert called[-1] == "model.get_latent_representation"
+    assert called[-1] == "scdart.tl.embed"
     assert "scdart.model.SCDART.setup_mudata" in called
     settings = json.loads(page.texts["settings"])
     assert settings["train"] == [
@@ -214,8 +267,8 @@ def test_batches_are_counted_and_drawn_and_their_mixing_is_told(of_donors, tmp_p
     assert not [row for row in page.rows if row[0] == "Mixing of the batches, ATAC"]
     assert page.options[:2] == ["modality", "donor"]
     coloring = json.loads(page.texts["colorings"])[1]
-    assert coloring["ticktext"] == ["3", "2", "1"]  # read from above
-    assert list(np.bincount(coloring["color"])) == [50, 50, 30]
+    assert [entry["name"] for entry in coloring["legend"]] == ["1", "2", "3"]
+    assert list(np.bincount(coloring["color"])) == [30, 50, 50]
 
 
 def test_code_repeats_a_run_with_batches(of_donors, simulated, tmp_path):
@@ -244,7 +297,7 @@ def test_separated_batches_are_warned_about(of_donors, tmp_path):
 
 
 def test_nothing_is_fetched(page):
-    assert [address for address in page.addresses if not address.startswith("data:")] == []
+    assert [address for address in page.addresses if not address.startswith(("data:", "#"))] == []
     assert "default-src 'none'" in page.page
 
 
@@ -308,7 +361,11 @@ def test_bad_input(mdata, tmp_path):
     with pytest.raises(KeyError, match="rna_mod='gex'"):
         pl.report(mdata, path=tmp_path / "report.html", rna_mod="gex")
     with pytest.raises(ValueError, match="train it first"):
-        pl.report(mdata, SimpleNamespace(history=None, registry={"setup_args": {}}), tmp_path / "report.html")
+        pl.report(
+            mdata,
+            SimpleNamespace(history=None, is_trained_=False, registry={"setup_args": {}}),
+            tmp_path / "report.html",
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -352,10 +409,23 @@ def test_coloring_can_be_switched(browser, path):
     assert len(set(fills(browser))) > 50
     choice.select_by_visible_text("label")
     assert len(set(fills(browser))) == 2
-    names = browser.execute_script(
-        "return [...document.querySelectorAll('#latent .cbaxis text')].map(t => t.textContent)"
-    )
-    assert names == ["early", NASTY]  # from below
+    assert browser.find_elements("css selector", "#latent .cbaxis") == []
+    entries = [entry.text for entry in browser.find_elements("css selector", "#legend li")]
+    assert [entry.rsplit(maxsplit=1)[0] for entry in entries] == [NASTY, "early"]
+    assert sum(int(entry.rsplit(maxsplit=1)[1]) for entry in entries) == 130
+
+
+@pytest.mark.browser
+def test_page_fits_a_telephone(browser, path):
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        opened(browser, path)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+        widths = "return [...document.querySelectorAll('.losses .main-svg')].map(svg => svg.clientWidth)"
+        assert min(browser.execute_script(widths)) > 300  # one below the other
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.browser

@@ -14,8 +14,10 @@ from scdart.metrics import foscttm
 from scdart.pp import _correspondence
 from scdart.pp._anchor_settings import AnchorSettings
 from scdart.pp._correspondence import (
+    Coordinates,
     Evidence,
     draw_landmarks,
+    leaning_on_labels,
     override_rows,
     partners,
     refined_coordinates,
@@ -182,6 +184,31 @@ def test_partners_are_landmarks_or_known(evidence):
     some_rna, some_atac = partners(coordinates, landmarks, settings, replace(evidence, known=known), queries=landmarks)
     assert (some_rna != atac_of_rna[landmarks.rna]).nnz == 0
     assert (some_atac != rna_of_atac[landmarks.atac]).nnz == 0
+
+
+def test_partners_that_are_not_trusted_give_way_to_any_of_the_label(evidence):
+    n_rna, n_atac = evidence.expression.shape[0], evidence.accessibility.shape[0]
+    settings, rng = AnchorSettings(n_neighbors=5), np.random.default_rng(0)
+    codes = np.arange(n_rna) % 3 - 1, np.arange(n_atac) % 3 - 1
+    known = sp.csr_matrix(([1.0], ([1], [1])), shape=(n_rna, n_atac))
+    groups = Groups(("a", "b"), *codes, np.eye(2, dtype=bool), False)
+    told = replace(evidence, known=known, groups=groups)
+    landmarks = draw_landmarks(told, settings, rng)
+    places = Coordinates(rng.normal(size=(n_rna, 3)), rng.normal(size=(n_atac, 3)))
+    near = partners(places, landmarks, settings, told)
+    for trust in (0.0, 0.25, 1.0):
+        mixed = leaning_on_labels(near, trust, landmarks, settings, told, rng)
+        for weights, was, own, other in zip(mixed, near, codes, codes[::-1], strict=True):
+            np.testing.assert_allclose(weights.sum(axis=1), 1)
+            stays = own < 0
+            stays[1] = True
+            np.testing.assert_allclose(weights[stays].toarray(), was[stays].toarray())
+            entries = weights[~stays].tocoo()
+            assert (other[entries.col] == own[~stays][entries.row]).all()
+            kept = weights.minimum(was)[~stays].sum(axis=1)
+            assert (kept >= trust - 1e-9).all()
+            if trust < 1:
+                assert kept.mean() < trust + 0.2
 
 
 def test_few_rna_cells_among_many_of_the_other_modality(evidence):

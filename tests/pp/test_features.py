@@ -86,6 +86,15 @@ def test_components_are_reproducible_and_reduced_with_a_warning(counts, features
     assert reduced.shape == (10, 9 if features is pca else 8)
 
 
+def test_pca_needs_genes_that_differ(counts):
+    one_gene, constant = counts[:, :1], sp.csr_matrix(np.ones(counts.shape, np.float32))
+    for bad in (constant, log_normalize(constant)):
+        with pytest.raises(ValueError, match="cells x 50 genes has no component: cells must differ"):
+            pca(bad, 5)
+    with pytest.warns(UserWarning, match="taking 0"), pytest.raises(ValueError, match="x 1 genes has no component"):
+        pca(one_gene, 5)
+
+
 def test_lsi_needs_a_second_component(counts):
     with pytest.warns(UserWarning, match="taking 1"), pytest.raises(ValueError, match="2 cells x 50 peaks"):
         lsi(counts[:2])

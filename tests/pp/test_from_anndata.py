@@ -169,7 +169,7 @@ def test_bad_files(rna, atac, tmp_path):
     rna_file = write_h5ad(tmp_path / "rna.h5ad", rna)
     peaks = write_h5(tmp_path / "peaks.h5", atac, PEAK)
     for paths, error, message in (
-        (("none.h5ad", rna_file), FileNotFoundError, "none.h5ad does not exist"),
+        (("none.h5ad", rna_file), FileNotFoundError, "rna=.*none.h5ad' does not exist"),
         ((tmp_path / "text.h5ad", rna_file), ValueError, r"text.h5ad cannot be read as .h5ad"),
         ((tmp_path / "empty", rna_file), ValueError, r"empty cannot be read as a folder of 10x: .* no matrix.mtx"),
         ((tmp_path, rna_file), ValueError, "no matrix.mtx"),

@@ -11,6 +11,7 @@ from scdart.pp._anchor_settings import AnchorSettings
 from scdart.pp._matching import (
     Related,
     counterpart_confidence,
+    drawn_by_label,
     is_reciprocated,
     related_neighbors,
     soft_neighbors,
@@ -136,3 +137,11 @@ def test_neighbours_have_a_label_that_goes_with_the_cells_own(clouds):
     np.testing.assert_allclose(
         weights[30:].toarray(), soft_neighbors(query[30:], reference, neighbors(5), candidates).toarray()
     )
+
+
+def test_drawn_cells_have_a_label_that_goes_with_the_cells_own():
+    groups = Related(np.array([0, 1, 2, -1, 0]), np.array([0, 0, 1, -1, 0, 1]), np.eye(3, dtype=bool))
+    drawn = drawn_by_label(groups, np.arange(5), 200, np.random.default_rng(0)).toarray()
+    np.testing.assert_allclose(drawn[[0, 4]].mean(axis=0), [1 / 3, 1 / 3, 0, 0, 1 / 3, 0], atol=0.05)
+    np.testing.assert_allclose(drawn[1], [0, 0, 1, 0, 0, 0])  # the other cell of its label is no candidate
+    assert not drawn[2:4].any()  # no cell of the other modality has its label, or it has none

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from scdart.model import SCDART
-from scdart.tl import ingest
+from scdart.tl import embed, ingest, joint_anndata
 
 
 def cells_of(mdata, mod: str, rows: slice) -> ad.AnnData:
@@ -60,13 +60,45 @@ def test_copy(reference):
     assert "arm" in copied.obs
 
 
+def trained(mdata) -> SCDART:
+    SCDART.setup_mudata(mdata)
+    model = SCDART(mdata, n_latent=4, activity_hidden=(16,), projection_hidden=(16,))
+    model.train(max_epochs=1, enable_progress_bar=False)
+    return model
+
+
+def test_places_are_written_where_they_are_read(make_mdata):
+    mdata = make_mdata(n_shared=10)
+    model = trained(mdata)
+    copied = embed(mdata, model, copy=True)
+    assert "X_scdart" not in mdata.obsm
+    embed(mdata, model)
+    np.testing.assert_array_equal(mdata.obsm["X_scdart"], model.get_latent_representation())
+    for mod in mdata.mod:
+        np.testing.assert_array_equal(mdata[mod].obsm["X_scdart"], model.get_latent_representation(modality=mod))
+        np.testing.assert_array_equal(copied[mod].obsm["X_scdart"], mdata[mod].obsm["X_scdart"])
+        confidence = model.get_alignment_confidence()[mdata[mod].obs_names]
+        np.testing.assert_allclose(mdata[mod].obsm["X_scdart_confidence"].ravel(), confidence, rtol=1e-6)
+    assert mdata.obs["modality"].value_counts().to_dict() == {"rna": 50, "atac": 40, "rna+atac": 10}
+    assert mdata.obs["modality"].cat.categories.to_list() == ["rna", "atac", "rna+atac"]
+    assert set(joint_anndata(mdata).obs["modality"]) == {"rna", "atac"}
+
+
+def test_new_cells_of_one_modality_have_places_and_a_column_of_the_user_stays(make_mdata):
+    mdata = make_mdata()
+    model = trained(mdata)
+    query = md.MuData({"atac": mdata["atac"].copy()})
+    query.obs["modality"] = "snATAC"
+    embed(query, model, key_added="X")
+    np.testing.assert_allclose(query["atac"].obsm["X"], model.get_latent_representation(modality="atac"), atol=1e-5)
+    assert "X_confidence" not in query.obsm
+    assert set(query.obs["modality"]) == {"snATAC"}
+
+
 def test_places_come_from_the_model(make_mdata):
     reference = make_mdata()
-    SCDART.setup_mudata(reference)
-    model = SCDART(reference, n_latent=4, activity_hidden=(16,), projection_hidden=(16,))
-    model.train(max_epochs=1, enable_progress_bar=False)
-    for mod in reference.mod:
-        reference[mod].obsm["X_scdart"] = model.get_latent_representation(modality=mod)
+    model = trained(reference)
+    embed(reference, model)
     query = md.MuData({mod: cells_of(reference, mod, slice(10)) for mod in reference.mod})
     for each in (query["rna"].copy(), query):
         ingest(each, reference, model, obs="state", n_neighbors=1)

@@ -352,18 +352,13 @@ def test_result_can_be_saved_and_goes_to_scanpy(mdata, tmp_path):
 
 def test_counts_are_scanned_once(mdata, monkeypatch):
     scanned = []
+    look_through = _checks._check_values
 
-    class Counting:
-        """NumPy, with a note of every array that is looked through."""
+    def noted(counts, *others):
+        scanned.append(counts.nnz)
+        look_through(counts, *others)
 
-        def isfinite(self, values):
-            scanned.append(values.size)
-            return np.isfinite(values)
-
-        def __getattr__(self, name):
-            return getattr(np, name)
-
-    monkeypatch.setattr(_checks, "np", Counting())
+    monkeypatch.setattr(_checks, "_check_values", noted)
     integrate(mdata, max_epochs=1, train_kwargs=QUIET)
     for mod in ("rna", "atac"):
         assert scanned.count(mdata[mod].X.nnz) == 1

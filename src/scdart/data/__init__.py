@@ -14,6 +14,7 @@ from ._fields import (
     PriorField,
 )
 from ._modalities import MODALITIES, Modality
+from ._modalities import by_argument as by_argument
 from ._modalities import names_of_modalities as names_of_modalities
 from ._registered import registered_anchors as registered_anchors
 from ._registered import registered_batch_factors as registered_batch_factors
@@ -29,6 +30,8 @@ from ._sampler import PairSampler
 from ._sampler import steps_per_epoch as steps_per_epoch
 from ._splitter import UnpairedDataSplitter
 from ._validation import check_anchors as check_anchors
+from ._validation import check_features as check_features
+from ._validation import check_scale as check_scale
 from ._validation import check_setup as check_setup
 from ._validation import checked_confidence as checked_confidence
 

@@ -18,7 +18,8 @@ from scvi.data.fields import (
 )
 
 from scdart._batches import batches_of
-from scdart._checks import by_gene
+from scdart._checks import are_whole, by_gene
+from scdart._chunks import on_disk
 from scdart._groups import label_names
 
 if TYPE_CHECKING:
@@ -41,7 +42,14 @@ class _OptionalOnTransfer(BaseMuDataWrapperClass):
 
 
 class CountsField(_OptionalOnTransfer, MuDataLayerField):
-    """Counts of one modality, in ``X`` or a layer."""
+    """Counts of one modality, in ``X`` or a layer; the registry remembers whether they are whole numbers."""
+
+    WHOLE = "whole"
+
+    def register_field(self, mdata: MuData) -> dict:
+        """Register the counts, and look at some of them."""
+        counts = self.get_field_data(mdata)
+        return {**super().register_field(mdata), self.WHOLE: not on_disk(counts) and are_whole(counts)}
 
 
 class DiffusionCoordinatesField(_OptionalOnTransfer, MuDataObsmField):

@@ -55,3 +55,17 @@ def names_of_modalities(registry: Mapping) -> dict[str, str]:
     """Get what the user calls the modalities, by role, from a model's registry."""
     modalities = registry["setup_args"]["modalities"]
     return {role: modalities[modality.argument] for role, modality in MODALITIES.items()}
+
+
+def by_argument(given: Mapping[str, str] | None) -> dict[str, str]:
+    """Get names of modalities by the argument that takes their layer, as scvi-tools knows them; by default the roles.
+
+    Raises
+    ------
+    ValueError
+        A key is none of the arguments.
+    """
+    default = {modality.argument: role for role, modality in MODALITIES.items()}
+    if given and not given.keys() <= default.keys():
+        raise ValueError(f"modalities={dict(given)} names modalities by argument: its keys are {list(default)}.")
+    return dict(given) if given else default

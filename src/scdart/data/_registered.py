@@ -14,7 +14,7 @@ from scdart._groups import label_names
 from scdart._mudata import positions
 
 from ._constants import REGISTRY_KEYS
-from ._fields import BatchField, GroupsField
+from ._fields import BatchField, CountsField, GroupsField
 from ._modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ def registered_modalities(manager: AnnDataManager) -> dict[str, str]:
 def registered_names(registry: Mapping, role: str) -> pd.Index:
     """Names of the genes or peaks whose counts were registered."""
     return pd.Index(registry["field_registries"][MODALITIES[role].counts]["state_registry"]["column_names"])
+
+
+def registered_as_whole(registry: Mapping, role: str) -> bool:
+    """Whether the counts were known to be whole numbers; earlier versions did not say."""
+    return bool(registry["field_registries"][MODALITIES[role].counts]["state_registry"].get(CountsField.WHOLE, False))
 
 
 def registered_n_cells(manager: AnnDataManager) -> dict[str, int]:

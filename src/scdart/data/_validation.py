@@ -12,7 +12,7 @@ from scvi import settings
 
 from scdart._anchor_slots import are_as_written, check_fit, confidence_slot, origin_of_anchors
 from scdart._batches import check_batches, stored_effects
-from scdart._checks import check_mudata, check_up_to_date, checked_prior, counts_slot, stored_counts
+from scdart._checks import are_whole, check_mudata, check_up_to_date, checked_prior, counts_slot, stored_counts
 from scdart._chunks import on_disk
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, RNA
 from scdart._groups import known_groups
@@ -20,8 +20,11 @@ from scdart._mudata import modality_rows, positions
 from scdart._origins import MADE_FROM, check_origin, has_factors_of, origin_of_coordinates
 
 from ._modalities import MODALITIES
+from ._registered import registered_as_whole, registered_names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
     from mudata import MuData
 
@@ -53,7 +56,7 @@ def check_setup(
     if mods[RNA] == mods[ATAC]:
         raise ValueError(f"both roles point to modality {mods[RNA]!r}: name RNA and ATAC in `modalities`.")
     for role, name in mods.items():
-        check_counts(adata[role], layers[role], name)
+        check_counts(adata[role], layers[role], name, role)
     prior = checked_prior(adata[RNA], adata[ATAC], prior_key, mods[RNA], mods[ATAC])
     for role, name in mods.items():
         check_coordinates(adata[role], diffusion_key, name)
@@ -113,19 +116,47 @@ def check_modality(mdata: MuData, modality: str | None, role: str) -> AnnData:
     return adata
 
 
-def check_counts(adata: AnnData, layer: str | None, modality: str) -> None:
-    """Check counts, and warn of values that look normalised already."""
+def check_counts(adata: AnnData, layer: str | None, modality: str, role: str) -> None:
+    """Check counts, and warn of expression that looks normalised already; of peaks it only matters which are open."""
     counts = stored_counts(adata, layer, modality)
-    if on_disk(counts):
+    if on_disk(counts) or role != RNA:
         return
-    sample = (counts.data if sparse.issparse(counts) else np.asarray(counts).ravel())[:1_000_000]
-    if (sample != np.round(sample)).any():
+    if not are_whole(counts):
         warnings.warn(
             f"{counts_slot(layer, modality)} holds values that are not whole numbers: counts are expected, and "
             "normalised values will be normalised again. Pass the layer with the counts.",
             UserWarning,
             stacklevel=settings.warnings_stacklevel,
         )
+
+
+def check_scale(adata: AnnData, layer: str | None, mod: str, registry: Mapping, role: str) -> None:
+    """Check counts that a model is to read, and warn where they were normalised, and those of its training were not."""
+    counts = stored_counts(adata, layer, mod)
+    if registered_as_whole(registry, role) and not on_disk(counts) and not are_whole(counts):
+        warnings.warn(
+            f"{counts_slot(layer, mod)} holds values that are not whole numbers, and the model was trained on counts: "
+            "what it says of normalised values is wrong. Put the counts back there.",
+            UserWarning,
+            stacklevel=settings.warnings_stacklevel,
+        )
+
+
+def check_features(mdata: MuData, mods: Mapping[str, str], registry: Mapping) -> None:
+    """Raise unless cells have the features of a model in its order; cells of one modality may be there alone."""
+    for role, mod in mods.items():
+        if mod not in mdata.mod or mdata.mod[mod].n_obs == 0:
+            continue
+        adata, names = mdata.mod[mod], registered_names(registry, role)
+        if not adata.var_names.equals(names):
+            known = int(names.isin(adata.var_names).sum())
+            raise ValueError(
+                f"Number of vars and their order must be those of the model: mdata.mod[{mod!r}] has {known:,} of its "
+                f"{len(names):,} features, and {adata.n_vars:,} in all. Run "
+                "scdart.model.SCDART.prepare_query_mudata(mdata, model) first, which puts them in order and fills in "
+                "what is missing."
+            )
+        check_up_to_date(mdata, mod)
 
 
 def check_coordinates(adata: AnnData, key: str, modality: str) -> None:

@@ -13,14 +13,17 @@ from mudata import MuData
 from scvi import settings
 from scvi.model.base import BaseModelClass
 
-from scdart._checks import check_mudata, check_up_to_date, stored_counts
+from scdart._checks import check_mudata
 from scdart._constants import ATAC, RNA
 from scdart._mudata import columns_stay, modality_rows
 from scdart._options import check_options
 from scdart._process import quiet
 from scdart._random import seed_of
+from scdart._replicates import spread_of_positions, turned_onto
 from scdart.data import (
     MODALITIES,
+    check_features,
+    check_scale,
     names_of_modalities,
     registered_columns,
     registered_groups,
@@ -134,6 +137,7 @@ class InferenceMixin(BaseModelClass):
         modality: str | None = None,
         n_neighbors: int = 30,
         batch_size: int | None = None,
+        replicates: Sequence[InferenceMixin] | None = None,
     ) -> pd.Series:
         """How far a cell's neighbours in the other modality can be believed to be of its kind.
 
@@ -155,6 +159,9 @@ class InferenceMixin(BaseModelClass):
             Neighbours to take at each turn.
         batch_size
             Cells per minibatch; it does not change the result.
+        replicates
+            Further trainings of the model, see :meth:`scdart.model.SCDART.train_replicates`. Cells that move between
+            them have less confidence: :math:`1 - s^2` of it, with the spread :math:`s` of :func:`scdart.tl.spread`.
 
         Returns
         -------
@@ -196,11 +203,14 @@ class InferenceMixin(BaseModelClass):
         for each, name in self._mods.items():
             if len(z[each]) <= n_neighbors:
                 raise ValueError(f"mdata[{name!r}] has {len(z[each])} cells, not more than n_neighbors={n_neighbors}.")
+        stays = self._steadiness(mdata, z, replicates or ())
         other = {RNA: ATAC, ATAC: RNA}
         seed = seed_of(None)
         confidence = {
             each: pd.Series(
-                round_trip_confidence(z[each], z[other[each]], n_neighbors, seed) * self._support(mdata, each),
+                round_trip_confidence(z[each], z[other[each]], n_neighbors, seed)
+                * self._support(mdata, each)
+                * stays[each],
                 mdata[name].obs_names,
             )
             for each, name in self._mods.items()
@@ -224,6 +234,23 @@ class InferenceMixin(BaseModelClass):
             "SCDART gives a cell one place, not a distribution: compare samples by neighbours in obsm['X_scdart'] of "
             "`scdart.tl.joint_anndata(mdata)`, for example with Milo in pertpy."
         )
+
+    def _steadiness(
+        self, mdata: MuData, z: dict[str, np.ndarray], replicates: Sequence[InferenceMixin]
+    ) -> dict[str, np.ndarray]:
+        """How far cells of either modality, at the positions `z`, stay where they are in other trainings."""
+        if not replicates:
+            return {role: np.ones(len(values)) for role, values in z.items()}
+        reference = np.concatenate(list(z.values())).astype(np.float64)
+        turned = [
+            turned_onto(
+                reference,
+                np.concatenate([model.get_latent_representation(mdata, modality=self._mods[role]) for role in z]),
+            )
+            for model in replicates
+        ]
+        stays = 1 - np.minimum(spread_of_positions(reference, turned), 1) ** 2
+        return dict(zip(z, np.split(stays, np.cumsum([len(values) for values in z.values()])[:-1]), strict=True))
 
     def _support(self, mdata: MuData, role: str) -> np.ndarray:
         """Reason to believe in the place of each cell: that of the anchors, or a label that both modalities have."""
@@ -297,6 +324,7 @@ class InferenceMixin(BaseModelClass):
             mdata = self._as_mudata(mdata)
         if mdata is not None and mdata is not self._adata:
             self._check_query(mdata)
+        self._check_counts(self._adata if mdata is None else mdata)
         if mdata is not None and mdata.is_view:
             mdata = mdata.copy()  # scvi-tools would turn the user's view into a copy in place
         with quiet():
@@ -314,27 +342,21 @@ class InferenceMixin(BaseModelClass):
         )
 
     def _check_query(self, mdata: MuData) -> None:
-        """Raise unless new cells have the features of the model in its order, and counts."""
+        """Raise unless new cells have the features of the model in its order."""
         check_mudata(mdata)
         if not any(mod in mdata.mod for mod in self._mods.values()):
             raise KeyError(
                 f"mdata has none of the modalities of the model, {list(self._mods.values())}, but {list(mdata.mod)}: "
                 "name them as in training."
             )
+        check_features(mdata, self._mods, self.registry)
+
+    def _check_counts(self, mdata: MuData | None) -> None:
+        """Check what is to be read: also training data may have been normalised since."""
         for role, mod in self._mods.items():
-            if mod not in mdata.mod or mdata.mod[mod].n_obs == 0:
-                continue
-            adata, names = mdata.mod[mod], registered_names(self.registry, role)
-            if not adata.var_names.equals(names):
-                known = int(names.isin(adata.var_names).sum())
-                raise ValueError(
-                    f"Number of vars and their order must be those of the model: mdata.mod[{mod!r}] has {known:,} of "
-                    f"its {len(names):,} features, and {adata.n_vars:,} in all. Run "
-                    "scdart.model.SCDART.prepare_query_mudata(mdata, model) first, which puts them in order and fills "
-                    "in what is missing."
-                )
-            check_up_to_date(mdata, mod)
-            stored_counts(adata, self.registry["setup_args"][MODALITIES[role].argument], mod)
+            if mdata is not None and mod in mdata.mod and mdata.mod[mod].n_obs:
+                layer = self.registry["setup_args"][MODALITIES[role].argument]
+                check_scale(mdata.mod[mod], layer, mod, self.registry, role)
 
     def _rows(self, mdata: MuData, modality: str, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:
         if modality not in mdata.mod:

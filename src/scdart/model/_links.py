@@ -50,7 +50,12 @@ class LinksMixin(BaseModelClass):
     module: SCDARTModule
 
     def get_peak_gene_links(
-        self, *, genes: Sequence[str] | None = None, n_off_prior: int = 0, random_state: int | None = None
+        self,
+        *,
+        genes: Sequence[str] | None = None,
+        n_off_prior: int = 0,
+        random_state: int | None = None,
+        replicates: Sequence[LinksMixin] | None = None,
     ) -> pd.DataFrame:
         r"""Effects of peaks on genes that the gene-activity network has learned.
 
@@ -75,13 +80,15 @@ class LinksMixin(BaseModelClass):
             p values, so that theirs only tells their rank, and they have no adjusted one.
         random_state
             Seed of the reference pairs; ``None`` takes ``scvi.settings.seed``, or 0 where there is none.
+        replicates
+            Further trainings of the model, see :meth:`scdart.model.SCDART.train_replicates`.
 
         Returns
         -------
         A row for each link of the prior, the largest :math:`|z|` first, with columns ``peak``, ``gene``, ``weight``
         (change of the gene's expression, in standard deviations, per unit of the cell's TF-IDF weights of unit
         length), ``z``, ``p_value``, ``p_adjusted`` (Benjamini-Hochberg over the links of the prior listed) and
-        ``in_prior``.
+        ``in_prior``. With replicates also ``z_spread``, the standard deviation of :math:`z` over all trainings.
 
         Raises
         ------
@@ -109,7 +116,7 @@ class LinksMixin(BaseModelClass):
         wanted = registered_columns(self.registry, RNA, genes)
 
         network = self.module.gene_activity
-        effects = _effects([weight.detach().cpu().double().numpy() for weight in network.linear_weights()])
+        effects = self._effects()
         peak, gene = _prior_links(network)
         kept = np.isin(gene, wanted)
         links = _table(effects, peak[kept], gene[kept]).assign(in_prior=True)
@@ -121,9 +128,18 @@ class LinksMixin(BaseModelClass):
         links["p_value"] = (1 + n_larger) / (1 + len(reference))
         tested = links["in_prior"]
         links.loc[tested, "p_adjusted"] = false_discovery_control(links.loc[tested, "p_value"]) if tested.any() else []
+        if replicates:
+            pairs = links["peak"].to_numpy(), links["gene"].to_numpy()
+            again = [model._effects().relative(*pairs) for model in replicates]
+            links["z_spread"] = np.std([links["z"].to_numpy(), *again], axis=0)
         links["peak"], links["gene"] = peak_names[links["peak"]], gene_names[links["gene"]]
         links = links.sort_values("z", key=np.abs, ascending=False, kind="stable", ignore_index=True)
-        return links[["peak", "gene", "weight", "z", "p_value", "p_adjusted", "in_prior"]]
+        columns = ["peak", "gene", "weight", "z", "p_value", "p_adjusted", "in_prior"]
+        return links[[*columns, "z_spread"] if replicates else columns]
+
+    def _effects(self) -> _Effects:
+        weights = self.module.gene_activity.linear_weights()
+        return _effects([weight.detach().cpu().double().numpy() for weight in weights])
 
 
 def _effects(weights: list[np.ndarray]) -> _Effects:

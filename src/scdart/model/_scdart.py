@@ -28,6 +28,8 @@ from scdart.data import (
     GroupsField,
     PriorField,
     UnpairedDataSplitter,
+    by_argument,
+    check_features,
     check_setup,
     checked_confidence,
     registered_n_cells,
@@ -40,6 +42,7 @@ from ._initialization import initialize_from_data
 from ._links import LinksMixin
 from ._new_batches import NewBatchesMixin
 from ._presets import PRESETS
+from ._replicates import ReplicatesMixin
 from ._saving import SavingMixin
 from ._training_plan import SCDARTTrainingPlan, check_plan, check_precision
 
@@ -54,6 +57,7 @@ class SCDART(
     NewBatchesMixin,
     InferenceMixin,
     LinksMixin,
+    ReplicatesMixin,
     SavingMixin,
     UnsupervisedTrainingMixin,
     ArchesMixin,
@@ -209,12 +213,12 @@ class SCDART(
             If counts, names, prior or coordinates cannot be used; the message says what to change.
         """
         check_options(SCDART.setup_mudata, locals())
-        modalities = dict(modalities) if modalities else {m.argument: role for role, m in MODALITIES.items()}
+        modalities = by_argument(modalities)
         setup_method_args = cls._get_setup_method_args(**locals())
         mod = cls._create_modalities_attr_dict(modalities, setup_method_args)
         mods = {role: mod[modality.argument] for role, modality in MODALITIES.items()}
         layers = {RNA: rna_layer, ATAC: atac_layer}
-        if kwargs.get("source_registry") is None:
+        if (source := kwargs.get("source_registry")) is None:
             with checked_once():
                 check_setup(mdata, mods, layers, prior_key, diffusion_key, anchors_key, groups_key, batch_key)
                 if anchors_key is not None and anchors_key not in mdata.obsp:
@@ -229,8 +233,10 @@ class SCDART(
                         groups_key=groups_key,
                         batch_key=batch_key,
                     )
+        else:
+            check_features(mdata, mods, source)
         confidence = checked_confidence(mdata, anchors_key, mods)
-        batches = _batch_columns(mdata, batch_key, mods, kwargs.get("source_registry"))
+        batches = _batch_columns(mdata, batch_key, mods, source)
         fields = [
             PriorField(
                 REGISTRY_KEYS.GENE_ACTIVITY,
@@ -338,10 +344,9 @@ class SCDART(
             )
         n_cells = registered_n_cells(self.adata_manager)
         batch_size = batch_size or self._preset.batch_size(n_cells)
-        if max_epochs is None:
-            max_epochs = self._preset.max_epochs(n_cells, batch_size, train_size, paired=self._anchored)
+        usual = self._preset.max_epochs(n_cells, batch_size, train_size, paired=self._anchored)
         options = {
-            "max_epochs": max_epochs,
+            "max_epochs": usual if max_epochs is None else max_epochs,
             "batch_size": batch_size,
             "train_size": train_size,
             "validation_size": validation_size,
@@ -357,7 +362,7 @@ class SCDART(
             ckpt_path = keeper.ckpt_path or ckpt_path
         if ckpt_path is not None:
             check_state(ckpt_path)
-        self.train_settings_ = [*getattr(self, "train_settings_", []), noted]
+        self.train_settings_ = [*getattr(self, "train_settings_", []), {**noted, "usual_epochs": usual}]
         trainer_kwargs.setdefault("early_stopping_monitor", "validation_loss")
         # Inference leaves the module in eval mode, and Lightning trains a module in the mode that it finds.
         self.module.train()

@@ -10,6 +10,7 @@ from matplotlib.transforms import ScaledTranslation
 from scdart._checks import check_modalities
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
+from scdart._latent_slots import check_follows
 from scdart._options import check_options
 
 from ._canvas import LABEL, add_key, draw_points, figure_of, finish, make_axes, outlined_text
@@ -58,7 +59,7 @@ def backbone(
     """Draw the tree of :func:`scdart.tl.backbone` over the cells.
 
     Nodes are in the middle of the points of their group, larger for more of them, with its name; arrows lead away from
-    the root, which has a double ring.
+    the root, which has a double ring. Of a part of the cells, the groups that it has are drawn.
 
     Parameters
     ----------
@@ -85,6 +86,8 @@ def backbone(
     ------
     KeyError
         If there is no backbone, latent space, modality, or value to colour by.
+    ValueError
+        If the latent space or the pseudotime was made anew since.
 
     Examples
     --------
@@ -160,6 +163,8 @@ def branches(
     ------
     KeyError
         If there is no backbone, trajectory, latent space or modality.
+    ValueError
+        If the latent space or the pseudotime was made anew since.
 
     Examples
     --------
@@ -199,6 +204,7 @@ def branches(
 def _described(mdata: MuData, key: str) -> Mapping[str, Any]:
     if key not in mdata.uns or f"{key}_order" not in mdata.obsm or key not in mdata.obs:
         raise KeyError(f"mdata has no backbone {key!r}: run scdart.tl.backbone(mdata) first.")
+    check_follows(mdata, key, by_modality=True)
     return mdata.uns[key]
 
 
@@ -222,6 +228,8 @@ def _draw_tree(
     bottom, top = _NODE_AREAS if inside else _SMALL_NODE_AREAS
     areas = {name: bottom + (top - bottom) * n / largest for name, (_, n) in nodes.items()}
     for source, target in zip(tree["edges"]["source"], tree["edges"]["target"], strict=True):
+        if not {str(source), str(target)} <= nodes.keys():
+            continue  # of a group all of whose cells were left out since
         (start, _), (end, _) = nodes[str(source)], nodes[str(target)]
         shrink = {f"shrink{side}": np.sqrt(areas[str(name)]) / 2 for side, name in (("A", source), ("B", target))}
         ax.annotate(

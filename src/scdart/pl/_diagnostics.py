@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,18 +12,13 @@ from scdart import metrics
 from scdart._constants import ANCHORS, ATAC, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
 from scdart._mudata import modality_rows, obs_column
 
-from ._history import loss_curves
+from ._run_signs import of_one_run, training
+from ._signs import Diagnostic, Inputs, judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pandas as pd
-    from mudata import MuData
     from numpy.typing import NDArray
-
-    from scdart.model import SCDART
-
-    Verdict = Literal["fine", "look", "unknown"]
 
 #: Cells of each modality, or pairs of cells, that are compared at most: cost does not grow beyond.
 _MAX_CELLS = 3_000
@@ -36,72 +31,25 @@ _MIN_Z = 3.0
 _MAX_PARTNER_DISTANCE = 0.7
 _MAX_UNCERTAIN = 0.25
 _MIN_LINKED = 0.5
-_MAX_STILL_FALLING = 0.05
-_MAX_OVERFIT = 0.05
-
-
-@dataclass(frozen=True)
-class Diagnostic:
-    """One sign: what it is, its value as text, how to read it, and whether the reader should look closer."""
-
-    name: str
-    value: str
-    meaning: str
-    verdict: Verdict = "fine"
-    warning: str = ""
-
-
-def _judged(name: str, value: str, meaning: str, *, look: bool, warning: str) -> Diagnostic:
-    return Diagnostic(name, value, meaning, "look" if look else "fine", warning if look else "")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What the signs are read from.
-
-    Parameters
-    ----------
-    mdata
-        Integrated data.
-    latent
-        Latent space by role, cells x dimensions.
-    mods
-        Names of the modalities by role.
-    model
-        Trained model, if there is one.
-    pseudotime
-        Column with the pseudotime, if there is one.
-    confidence
-        By name, and then by role: confidence of the cells, and below what it is low.
-    batches
-        Batch of each cell, by role of the modalities that have several.
-    random_state
-        Seed of the samples.
-    """
-
-    mdata: MuData
-    latent: dict[str, NDArray[np.float64]]
-    mods: dict[str, str]
-    model: SCDART | None
-    pseudotime: str | None
-    confidence: dict[str, tuple[dict[str, NDArray[np.float64]], float]]
-    batches: dict[str, pd.Series]
-    random_state: int
 
 
 def diagnose(inputs: Inputs) -> list[Diagnostic]:
     """Compute all signs that the data allow, the others are said to be unknown."""
-    signs: list[Callable[[Inputs], Iterator[Diagnostic]]] = [
-        _mixing,
-        _mixing_of_batches,
-        _trajectory,
-        _anchors,
-        _confidence,
-        _prior,
-        _pseudotime,
-        _training,
+    signs: dict[str, tuple[Callable[[Inputs], Iterator[Diagnostic]], ...]] = {
+        "Do the modalities lie together?": (_mixing,),
+        "Do the batches lie together?": (_mixing_of_batches,),
+        "Is the order of the cells kept?": (_trajectory, _pseudotime),
+        "Is there evidence for the pairs?": (_anchors, _prior),
+        "Has every cell a counterpart?": (_confidence,),
+        "Was it trained long enough?": (training,),
+        "Is all of one run?": (of_one_run,),
+    }
+    return [
+        replace(diagnostic, question=question)
+        for question, of_it in signs.items()
+        for sign in of_it
+        for diagnostic in sign(inputs)
     ]
-    return [diagnostic for sign in signs for diagnostic in sign(inputs)]
 
 
 def _sample(n: int, size: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -125,7 +73,7 @@ def _mixing(inputs: Inputs) -> Iterator[Diagnostic]:
     except ModuleNotFoundError as error:
         yield Diagnostic(name, "not computed", f"{meaning} {error}", "unknown")
     else:
-        yield _judged(
+        yield judged(
             name,
             f"{mixing:.2f}",
             f"{meaning} {size:,} cells of each.",
@@ -134,7 +82,7 @@ def _mixing(inputs: Inputs) -> Iterator[Diagnostic]:
             "prior link the right peaks and genes?",
         )
     score = metrics.alignment_score(rna, atac, random_state=inputs.random_state)
-    yield _judged(
+    yield judged(
         "Alignment score",
         f"{score:.2f}",
         "How little the nearest tenth of cells prefers a cell's own modality: 0 is separation, 1 what chance gives.",
@@ -157,7 +105,7 @@ def _mixing_of_batches(inputs: Inputs) -> Iterator[Diagnostic]:
             yield Diagnostic(name, "not computed", meaning + " Too few cells.", "unknown")
             continue
         mixing = metrics.batch_mixing(z, labels, k=min(30, len(z) - 1))
-        yield _judged(
+        yield judged(
             name,
             f"{mixing:.2f}",
             meaning,
@@ -184,7 +132,7 @@ def _trajectory(inputs: Inputs) -> Iterator[Diagnostic]:
             n_pairs=_MAX_PAIRS,
             random_state=inputs.random_state,
         )
-        yield _judged(
+        yield judged(
             name,
             f"{preserved:.2f}",
             meaning,
@@ -202,7 +150,7 @@ def _anchors(inputs: Inputs) -> Iterator[Diagnostic]:
     )
     if "z" in described:
         variant, z = str(described["variant"]), float(described["z"])
-        yield _judged(
+        yield judged(
             name,
             f"{float(described['agreement'][variant]):.3f} (z = {z:.1f}, {variant})",
             meaning,
@@ -215,7 +163,7 @@ def _anchors(inputs: Inputs) -> Iterator[Diagnostic]:
         yield Diagnostic(name, "not computed", f"{meaning} {why}", "unknown")
     ratio = _partner_distance(inputs)
     if ratio is not None:
-        yield _judged(
+        yield judged(
             "Distance of anchored cells",
             f"{ratio:.2f}",
             "Median latent distance of an ATAC cell from its best RNA partner, relative to that of random cells: "
@@ -251,7 +199,7 @@ def _confidence(inputs: Inputs) -> Iterator[Diagnostic]:
         for role, values in by_role.items():
             mod = inputs.mods[role].upper()
             share = float(np.mean(values < low))
-            yield _judged(
+            yield judged(
                 f"Low {name}, {mod}",
                 f"{share:.0%}",
                 f"Share of cells below {low}, for which the other modality seems to have no, or far fewer, "
@@ -266,7 +214,7 @@ def _prior(inputs: Inputs) -> Iterator[Diagnostic]:
     if GENE_ACTIVITY not in atac.varm:
         return
     linked = float(np.mean(sp.csr_matrix(atac.varm[GENE_ACTIVITY]).getnnz(axis=0) > 0))
-    yield _judged(
+    yield judged(
         "Genes with a linked peak",
         f"{linked:.0%}",
         "Share of genes that the prior links with at least one peak.",
@@ -281,39 +229,12 @@ def _pseudotime(inputs: Inputs) -> Iterator[Diagnostic]:
         return
     time = obs_column(inputs.mdata, inputs.pseudotime, "pseudotime").to_numpy(dtype=float, na_value=np.nan)
     # scanpy gives them an infinite pseudotime. Ours is NaN, as is that of cells that nobody asked for.
-    n_lost = int(inputs.mdata.uns.get(inputs.pseudotime, {}).get("n_unconnected", 0)) + int(np.isinf(time).sum())
-    yield _judged(
+    n_lost = int(inputs.mdata.uns.get(inputs.pseudotime, {}).get("n_unconnected", 0))
+    n_lost = min(n_lost, int(np.isnan(time).sum())) + int(np.isinf(time).sum())  # some may have been left out since
+    yield judged(
         "Cells without a path to the root",
         f"{n_lost:,}",
         "Cells that the graph of neighbours does not connect with the root: it has several parts.",
         look=n_lost > 0,
         warning=f"{n_lost:,} cells are not connected with the root: their pseudotime is not defined.",
     )
-
-
-def _training(inputs: Inputs) -> Iterator[Diagnostic]:
-    if inputs.model is None:
-        return
-    curves = loss_curves(inputs.model)["total"]
-    total = curves["training"].to_numpy() if "training" in curves else curves["validation"].to_numpy()
-    tenth = max(len(total) // 10, 1)
-    if len(total) >= 20:
-        before, last = total[-2 * tenth : -tenth].mean(), total[-tenth:].mean()
-        falling = float((before - last) / max(abs(before), 1e-12))
-        yield _judged(
-            "Loss still falling",
-            f"{falling:+.1%}",
-            "Fall of the total loss from the last but one to the last tenth of the epochs.",
-            look=falling > _MAX_STILL_FALLING,
-            warning="The loss still falls: train for more epochs.",
-        )
-    if "validation" in curves and len(curves["validation"]) >= 2:
-        validation = curves["validation"].to_numpy()
-        rise = float((validation[-1] - validation.min()) / max(abs(validation.min()), 1e-12))
-        yield _judged(
-            "Validation loss above its best",
-            f"{rise:+.1%}",
-            "Rise of the loss on cells that were not trained on, since it was lowest.",
-            look=rise > _MAX_OVERFIT,
-            warning="The validation loss has risen: stop earlier (early_stopping=True).",
-        )

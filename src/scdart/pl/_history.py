@@ -30,11 +30,15 @@ LABELS: Final = {"total": "total", **{term.name: term.label for term in LOSS_TER
 def loss_curves(model: SCDART) -> dict[str, dict[str, pd.Series]]:
     """Get the curves of all loss terms by term, then by ``"training"`` and ``"validation"``; index: epochs from 1.
 
+    There are none where training kept no record of them, with ``logger=False``.
+
     Raises
     ------
     ValueError
         If the model has not been trained.
     """
+    if not model.is_trained_:
+        raise ValueError("The model has no history: train it first (model.train()).")
     recorded = model.history or {}
     curves: dict[str, dict[str, pd.Series]] = {}
     others = (key.removesuffix("_train") for key in recorded if key.endswith("_train"))
@@ -44,8 +48,6 @@ def loss_curves(model: SCDART) -> dict[str, dict[str, pd.Series]]:
             if key in recorded and len(recorded[key]):
                 curve = recorded[key].iloc[:, 0].astype(float)
                 curves.setdefault(term, {})[part] = curve.set_axis(np.arange(1, len(curve) + 1))
-    if not curves:
-        raise ValueError("The model has no history: train it first (model.train()).")
     return curves
 
 
@@ -94,6 +96,8 @@ def history(
     """
     check_options(history, locals())
     curves = loss_curves(model)
+    if not curves:
+        raise ValueError("The model has no history: it was trained with logger=False, which keeps none.")
     terms = list(curves) if terms is None else list(terms)
     if unknown := [term for term in terms if term not in curves]:
         raise ValueError(f"terms {unknown} are not in the history of the model, which has {list(curves)}.")

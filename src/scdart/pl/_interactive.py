@@ -58,7 +58,7 @@ def latent_figure(points: Points, hover: Sequence[str]) -> go.Figure:
 
 
 def coloring_for_browser(name: str, values: pd.Series, palette: Palette | None = None) -> dict[str, Any]:
-    """Numbers, scale and colour bar with which plotly colours the points.
+    """Numbers and scale with which plotly colours the points, and a legend of categories, which have no colour bar.
 
     Parameters
     ----------
@@ -88,8 +88,7 @@ def coloring_for_browser(name: str, values: pd.Series, palette: Palette | None =
             "colorscale": scale,
             "cmin": bottom,
             "cmax": high,
-            "tickvals": None,
-            "ticktext": None,
+            "legend": None,
         }
     coloring = color_points(values, palette=palette)
     assert coloring.categories is not None
@@ -99,18 +98,17 @@ def coloring_for_browser(name: str, values: pd.Series, palette: Palette | None =
     if coloring.missing.any():
         codes = np.where(codes < 0, len(entries), codes)
         entries["no value"] = MISSING
-    # A colour bar is read from above, but counts from below.
-    n, names = len(entries), [escape(entry) for entry in reversed(entries)]
-    scale = [[(i + end) / n, to_hex(entries[name])] for i, name in enumerate(reversed(entries)) for end in (0, 1)]
+    n, counts = len(entries), np.bincount(codes, minlength=len(entries)).tolist()
+    legend = [{"name": name, "color": to_hex(color), "n": counts[i]} for i, (name, color) in enumerate(entries.items())]
+    scale = [[(i + end) / n, entry["color"]] for i, entry in enumerate(legend) for end in (0, 1)]
     return {
         "name": name,
         "title": escape(name),
-        "color": (n - 1 - codes).tolist(),
+        "color": codes.tolist(),
         "colorscale": scale,
         "cmin": -0.5,
         "cmax": n - 0.5,
-        "tickvals": list(range(n)),
-        "ticktext": names,
+        "legend": legend,
     }
 
 
@@ -126,21 +124,13 @@ def hover_texts(cells: Sequence[str], values: Mapping[str, pd.Series]) -> list[s
     return texts.tolist()
 
 
-def loss_figure(curves: Mapping[str, Mapping[str, pd.Series]]) -> go.Figure:
-    """Every loss term in its own panel."""
+def loss_figures(curves: Mapping[str, Mapping[str, pd.Series]]) -> dict[str, go.Figure]:
+    """Draw every loss term, by its label: beside each other or, on a narrow screen, below."""
     import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
 
-    n_columns = min(4, len(curves))
-    n_rows = -(-len(curves) // n_columns)
-    figure = make_subplots(
-        n_rows,
-        n_columns,
-        subplot_titles=[escape(LABELS.get(term, term)) for term in curves],
-        horizontal_spacing=0.06,
-        vertical_spacing=0.3 / n_rows,
-    )
-    for i, parts in enumerate(curves.values()):
+    figures = {}
+    for term, parts in curves.items():
+        figure = go.Figure(layout={"template": "plotly_white", "height": 190, "showlegend": False})
         for (part, curve), color in zip(parts.items(), OKABE_ITO[:2], strict=False):
             figure.add_trace(
                 go.Scatter(
@@ -149,14 +139,11 @@ def loss_figure(curves: Mapping[str, Mapping[str, pd.Series]]) -> go.Figure:
                     mode="lines+markers" if len(curve) == 1 else "lines",
                     line={"color": color, "width": 1.5},
                     name=part,
-                    legendgroup=part,
-                    showlegend=i == 0 and any(len(named) > 1 for named in curves.values()),
                     hovertemplate="epoch %{x}: %{y:.4g}<extra></extra>",
-                ),
-                row=i // n_columns + 1,
-                col=i % n_columns + 1,
+                )
             )
-    figure.update_annotations(font_size=13)
-    figure.update_xaxes(title={"text": "epoch", "font": {"size": 11}, "standoff": 0}, row=n_rows)
-    figure.update_layout(template="plotly_white", height=230 * n_rows + 40, margin={"l": 50, "r": 10, "t": 30, "b": 40})
-    return figure
+        figure.update_layout(margin={"l": 48, "r": 8, "t": 4, "b": 36}, dragmode=False)
+        figure.update_xaxes(title={"text": "epoch", "font": {"size": 11}, "standoff": 0}, nticks=5)
+        figure.update_yaxes(nticks=5)
+        figures[LABELS.get(term, term)] = figure
+    return figures

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scvi import settings
 from sklearn.decomposition import PCA
 
 from scdart._checks import check_up_to_date
+from scdart._latent_slots import outdated
 from scdart._mudata import feature_values, in_obs, modality_rows, obs_column, positions
 
 from ._colors import BOTH
@@ -130,7 +133,7 @@ def find_points(
     if use_rep not in mdata.obsm:
         raise KeyError(
             f"use_rep={use_rep!r} is in neither mdata.obsm nor the obsm of both modalities: integrate first "
-            "(scdart.tl.integrate), or write model.get_latent_representation() there."
+            "(scdart.tl.integrate), or write it by scdart.tl.embed(mdata, model)."
         )
     xy, labels = _two_dimensions(_finite(mdata.obsm[use_rep], f"mdata.obsm[{use_rep!r}]"))
     return Points(xy, labels, *_once_each(mdata, rows))
@@ -189,7 +192,18 @@ def values_of(mdata: MuData, points: Points, key: str, *, layer: str | None = No
     ------
     KeyError
         If there is no such value anywhere.
+
+    Warns
+    -----
+    UserWarning
+        It was computed before the latent space was made anew.
     """
+    if (slot := outdated(mdata, key.removesuffix("_branch"), by_modality=True)) is not None:
+        warnings.warn(
+            f"{key!r} was computed before {slot} was made anew: compute it again.",
+            UserWarning,
+            stacklevel=settings.warnings_stacklevel,
+        )
     if key == "modality":
         return points.modality.cat.remove_unused_categories().rename(key)
     if not in_obs(mdata, key):

@@ -16,13 +16,14 @@ from scdart._checks import check_modalities
 from scdart._constants import ANCHORS, ATAC, RNA, X_SCDART
 from scdart._docs import fill_in_docs
 from scdart._files import check_place, replacing
+from scdart._latent_slots import check_confidence_follows
 from scdart._options import check_options
 from scdart._random import seed_of
 
-from ._colors import is_number
-from ._diagnostics import Inputs, diagnose
+from ._colors import OKABE_ITO, is_number
+from ._diagnostics import diagnose
 from ._history import loss_curves
-from ._interactive import coloring_for_browser, hover_texts, latent_figure, loss_figure
+from ._interactive import coloring_for_browser, hover_texts, latent_figure, loss_figures
 from ._latent import stored_palette
 from ._points import Points, find_points, values_of
 from ._settings import (
@@ -35,6 +36,7 @@ from ._settings import (
     summarize_links,
     versions,
 )
+from ._signs import Inputs, answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +151,7 @@ def report(
     values = {key: values_of(mdata, points, key) for key in keys}
     if batch_key in values:
         values[batch_key] = values[batch_key].convert_dtypes().astype("category")  # donors may be numbers
-    aligned = {} if model is None else _alignment_confidence(mdata, model, mods)
+    aligned = _alignment_confidence(mdata, model, mods, use_rep)
     if aligned and color is None:
         values[_ALIGNMENT] = _at_points(points, {mods[role]: found for role, found in aligned.items()})
     diagnostics = diagnose(
@@ -158,6 +160,7 @@ def report(
             latent={role: latent[mod] for role, mod in mods.items()},
             mods=mods,
             model=model,
+            use_rep=use_rep,
             pseudotime=_PSEUDOTIME if _PSEUDOTIME in values else None,
             confidence=_confidence(mdata, aligned, mods),
             batches=batches,
@@ -183,12 +186,16 @@ def report(
         data=summarize_data(mdata, mods, {role: arguments.get(f"{role}_layer") for role in mods}),
         links=summarize_links(mdata, mods),
         batches=summarize_batches(mdata, mods, batches),
-        warnings=[diagnostic.warning for diagnostic in diagnostics if diagnostic.warning],
-        diagnostics=diagnostics,
+        answers=answers(diagnostics),
+        confidence=_mean(aligned),
         colorings=colorings,
         drawn=_describe(len(drawn), points),
         latent_html=_embed(latent_figure(drawn, hover), "latent", buttons=True),
-        loss_html=_embed(loss_figure(curves), "losses", buttons=False) if curves else "",
+        losses=[
+            (label, _embed(figure, f"loss{i}", buttons=False))
+            for i, (label, figure) in enumerate(loss_figures(curves).items())
+        ],
+        parts=dict(zip(next(iter(curves.values()), {}), OKABE_ITO, strict=False)),
         plotly_js=plotly_offline.get_plotlyjs(),
         code=as_code(settings, mods),
         settings=as_json(settings),
@@ -210,13 +217,25 @@ def _embed(figure: Any, name: str, *, buttons: bool) -> str:
     return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config))
 
 
-def _alignment_confidence(mdata: MuData, model: SCDART, mods: dict[str, str]) -> dict[str, np.ndarray]:
-    """Ask the model about every cell; it says nothing where there are too few cells."""
+def _alignment_confidence(
+    mdata: MuData, model: SCDART | None, mods: dict[str, str], use_rep: str
+) -> dict[str, np.ndarray]:
+    """Ask the model about every cell, or read what was written; nothing is known where there are too few cells."""
+    if model is None:
+        slots = {role: mdata.mod[mod].obsm.get(f"{use_rep}_confidence") for role, mod in mods.items()}
+        if any(slot is None for slot in slots.values()):
+            return {}
+        check_confidence_follows(mdata, use_rep)
+        return {role: np.asarray(slot, dtype=float).ravel() for role, slot in slots.items()}
     try:
         return {role: model.get_alignment_confidence(mdata, modality=mod).to_numpy(float) for role, mod in mods.items()}
     except ValueError as error:
         logger.info("No alignment confidence: %s", error)
         return {}
+
+
+def _mean(aligned: dict[str, np.ndarray]) -> float | None:
+    return float(np.nanmean(np.concatenate(list(aligned.values())))) if aligned else None
 
 
 def _confidence(

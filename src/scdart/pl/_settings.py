@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from scdart.model import SCDART
 
+#: What is noted of a training that are no options of it.
+_NOTED = ("seed", "usual_epochs")
 _PACKAGES = ("scdart", "scvi-tools", "torch", "lightning", "scanpy", "anndata", "mudata", "numpy", "scipy")
 
 
@@ -179,8 +181,8 @@ def as_code(settings: Mapping[str, Any], mods: Mapping[str, str]) -> str:
         lines.append(_call("scdart.model.SCDART.setup_mudata", "mdata", **settings["setup_mudata"]))
         lines.append("model = " + _call("scdart.model.SCDART", "mdata", **settings["model"]))
         for run in runs or [{"max_epochs": settings["epochs"]}]:
-            lines.append(_call("model.train", **{key: value for key, value in run.items() if key != "seed"}))
-        lines.append('mdata.obsm["X_scdart"] = model.get_latent_representation()')
+            lines.append(_call("model.train", **{key: value for key, value in run.items() if key not in _NOTED}))
+        lines.append("scdart.tl.embed(mdata, model)")
     elif settings.get("scdart.tl.integrate"):
         run = settings["scdart.tl.integrate"]
         kept = {key: run[key] for key in ("n_latent", "t", "preset", "random_state", "batch_key") if key in run}

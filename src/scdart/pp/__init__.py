@@ -11,7 +11,8 @@ from ._diffusion import diffusion_coordinates
 from ._from_anndata import from_anndata
 from ._from_files import from_files
 from ._from_store import from_store
-from ._gene_activity import gene_activity, set_gene_activity
+from ._gene_activity import gene_activity
+from ._set_gene_activity import gene_scores, set_gene_activity
 
 __all__ = [
     "anchors",
@@ -21,6 +22,7 @@ __all__ = [
     "from_files",
     "from_store",
     "gene_activity",
+    "gene_scores",
     "set_anchors",
     "set_gene_activity",
 ]

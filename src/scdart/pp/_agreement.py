@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ._correspondence import Coordinates, Evidence
 
 
-#: Evidence at which a correspondence is as likely right as not, and over which that changes, from simulated worlds (see
-#: the user guide) and from blood cells of lineages that have nothing in common, which reach 3.8.
-_EVEN_Z, _Z_WIDTH = 4.2, 0.6
+#: Evidence at which a cell's partners are as likely right as not, and over which that changes, from simulated worlds
+#: (see the user guide) and from blood cells of lineages that have nothing in common, which reach 3.8.
+_EVEN_Z, _Z_WIDTH = 4.2, 2.4
 
 
 class Agreement(NamedTuple):
@@ -38,7 +38,7 @@ class Agreement(NamedTuple):
 
     @property
     def support(self) -> float:
-        """How far the evidence supports that the correspondence is right at all, in [0, 1]."""
+        """How far the evidence supports that partners are of a cell's kind, in [0, 1]."""
         return float(expit((self.z - _EVEN_Z) / _Z_WIDTH))
 
 

@@ -37,6 +37,8 @@ class AnchorSettings:
         Weight of the prediction from all features against the canonical coordinates.
     group_weight
         Weight of directions between known groups against the canonical coordinates.
+    n_drawn
+        Cells of the same label that are drawn in place of partners that are not trusted.
     position_weight
         Weight of a cell's position in its own modality against the direction that both modalities share.
     n_geodesic_neighbors
@@ -74,6 +76,7 @@ class AnchorSettings:
     min_left_out: float = 0.02
     prediction_weight: float = 2.0
     group_weight: float = 0.5
+    n_drawn: int = 10
     position_weight: float = 1.4
     n_geodesic_neighbors: int = 15
     n_milestones: int = 50

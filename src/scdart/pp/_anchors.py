@@ -16,6 +16,7 @@ from scdart._checks import check_cell_names, check_modalities, check_writable, c
 from scdart._constants import ANCHORS, ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
 from scdart._groups import known_groups
+from scdart._mudata import own_copy
 from scdart._options import check_options
 from scdart._origins import MADE_FROM
 from scdart._random import seed_of
@@ -172,7 +173,7 @@ def anchors(
     known = None if pairs is None else known_pairs(pairs, rna, atac)
     groups = None if groups_key is None else known_groups(mdata, groups_key, mods, ordered=ordered)
     settings = AnchorSettings(n_components, n_neighbors, refine, seed_of(random_state))
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     if inferred:
         rna_counts = modality_counts(mdata, rna_mod, rna_layer)
         atac_counts = modality_counts(mdata, atac_mod, atac_layer)
@@ -272,7 +273,7 @@ def set_anchors(
     rna, atac = _modalities(mdata, mods, copy=copy)
     weights = _given_weights(matrix, rna, atac)
     trusted = None if confidence is None else _given_confidence(confidence, {RNA: rna, ATAC: atac}, mods)
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     write_anchors(target, Anchors(weights, trusted, {}, {"variant": "given"}), key_added, mods)
     return target if copy else None
 

@@ -87,6 +87,11 @@ def _from_table(annotation: pd.DataFrame, gene_name_key: str, gene_id_key: str) 
 
 
 def _from_file(path: Path, gene_name_key: str, gene_id_key: str) -> pd.DataFrame:
+    if str(path).lower().startswith(("http:", "https:", "ftp:")):
+        raise ValueError(f"annotation={str(path)!r} is an address: download the file, and pass its path.")
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"annotation={str(path)!r} {what}.")
     name = path.name.lower()
     kind = Path(name.removesuffix(".gz").removesuffix(".bgz")).suffix
     if kind in _BED:

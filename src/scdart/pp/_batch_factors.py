@@ -11,6 +11,7 @@ from scdart._batches import batches_of, check_batches
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, BATCH_FACTORS, RNA
 from scdart._docs import fill_in_docs
+from scdart._mudata import own_copy
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, has_factors_of, origin_of_counts
 from scdart._progress import parts
@@ -121,7 +122,7 @@ def batch_factors(
             made_from[mod] = origin_of_counts(mdata.mod[mod], layers[role], mod, batch_key)
             written[mod] = estimate_factors(role, counts, batches.codes, n_neighbors, seed)
 
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     for mod, estimate in written.items():
         names = list(found[mod].names)
         adata = target.mod[mod]

@@ -14,7 +14,7 @@ from scdart._chunks import mapped, transformed
 from scdart._ridge import cross_fitted_ridge
 
 from ._features import lsi, pca
-from ._matching import Related, counterpart_confidence, related_neighbors
+from ._matching import Related, counterpart_confidence, drawn_by_label, related_neighbors
 from ._positions import Partners, knn_graph, relative_positions
 
 if TYPE_CHECKING:
@@ -244,6 +244,32 @@ def partners(
     if known is None:
         return atac_of_rna, rna_of_atac
     return override_rows(atac_of_rna, known[rna]), override_rows(rna_of_atac, known.T.tocsr()[atac])
+
+
+def leaning_on_labels(
+    near: tuple[sp.csr_matrix, sp.csr_matrix],
+    trust: float,
+    landmarks: Landmarks,
+    settings: AnchorSettings,
+    evidence: Evidence,
+    rng: np.random.Generator,
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Replace partners by any of the same label, but for the share in which the nearest are trusted.
+
+    Cells that are near by chance are worse partners than random ones of the right label: they lead cells of one label
+    away from each other, in directions that mean nothing. Known partners stay.
+    """
+    groups, known = evidence.groups, evidence.known
+    assert groups is not None
+    codes, rows = (groups.rna, groups.atac), (landmarks.rna, landmarks.atac)
+    paired = [0, 0] if known is None else [known.getnnz(axis=1), known.getnnz(axis=0)]
+    mixed = []
+    for weights, own, other in ((near[0], 0, 1), (near[1], 1, 0)):
+        related = Related(codes[own], codes[other], groups.related)
+        drawn = drawn_by_label(related, rows[other], settings.n_drawn, rng)
+        share = np.where((drawn.getnnz(axis=1) > 0) & (paired[own] == 0), trust, 1.0)
+        mixed.append((sp.diags(share) @ weights + sp.diags(1 - share) @ drawn).tocsr())
+    return mixed[0], mixed[1]
 
 
 def landmark_confidence(

@@ -18,6 +18,7 @@ from scdart._batches import stored_effects
 from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, DIFFUSION_COORDINATES, RNA
 from scdart._docs import fill_in_docs
+from scdart._mudata import own_copy
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, origin_of_coordinates
 from scdart._progress import parts
@@ -184,7 +185,7 @@ def diffusion_coordinates(
             )
 
     seed = seed_of(random_state)
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     if batch_key is not None:
         ensure_factors(target, batch_key, rna_mod, atac_mod, rna_layer, atac_layer, seed)
     effects = {mod: stored_effects(target, mod, batch_key) for mod in layers}

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: Factor on term frequencies before their logarithm, as in muon and Signac.
 _TFIDF_SCALE = 1e4
 
+#: Share of the mean square of a gene up to which its variance is rounding error.
+_ROUNDING = 1e-6
+
 
 def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> Matrix:
     """Get the counts of one modality, checked: finite, not negative, no empty cell.
@@ -161,9 +164,21 @@ def pca(expression: Matrix, n_comps: int = 30, *, random_state: int = 0) -> np.n
     Coordinates of shape (n_cells, n_comps).
     """
     n_comps = _available_components(n_comps, expression.shape, "cells x genes")
+    if n_comps < 1 or not _varies(expression):
+        raise ValueError(
+            f"Expression of {expression.shape[0]} cells x {expression.shape[1]} genes has no component: cells must "
+            "differ in at least two genes."
+        )
     if isinstance(expression, RowChunks):
         return _positions(expression, n_comps, expression.mean(axis=0), random_state)
     return PCA(n_comps, svd_solver="arpack", random_state=random_state).fit_transform(expression)
+
+
+def _varies(expression: Matrix) -> bool:
+    """Whether any gene differs between cells by more than rounding."""
+    squares = transformed(expression, lambda chunk, rows: chunk.multiply(chunk))
+    mean, square = (np.asarray(each.mean(axis=0)).ravel() for each in (expression, squares))
+    return bool((square - mean**2 > _ROUNDING * square).any())
 
 
 def lsi(weights: Matrix, n_comps: int = 30, *, random_state: int = 0) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import TYPE_CHECKING
 
 import anndata as ad
@@ -33,7 +34,7 @@ def from_anndata(
     rna
         Cells x genes, raw counts in `X` or in a layer.
     atac
-        Cells x peaks, likewise.
+        Cells x peaks, likewise; or cells x genes, where there are gene scores only, see :func:`scdart.pp.gene_scores`.
     paired
         Whether cells of the same name are the same cells, as those of a multiome are. Otherwise, since barcodes come
         from a fixed list and two experiments share some by chance, `-{rna_mod}` or `-{atac_mod}` is appended to all
@@ -92,7 +93,11 @@ def from_anndata(
             part.obs_names = part.obs_names + f"-{mod}"
     if not rna.var_names.is_unique:
         parts[rna_mod].var_names_make_unique()
-    with columns_stay():
+    if not _are_peaks(atac.var_names) and atac.var_names.isin(rna.var_names).any():
+        logger.info("atac has genes, not peaks: scdart.pp.gene_scores(mdata) makes the prior, and needs no annotation")
+    with columns_stay(), warnings.catch_warnings():
+        # of the names of both modalities together, where gene scores are called as genes are
+        warnings.filterwarnings("ignore", message="var_names are not unique", category=UserWarning)
         return MuData(parts)
 
 

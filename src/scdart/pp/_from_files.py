@@ -69,6 +69,9 @@ def from_files(
     check_options(from_files, locals())
     paths = {RNA: Path(rna), ATAC: Path(rna if atac is None else atac)}
     of_one = paths[RNA] == paths[ATAC]
+    for argument, path in paths.items():
+        if not path.exists():
+            raise FileNotFoundError(f"{argument}={str(path)!r} does not exist.")
     read = _read(paths[RNA])
     parts = {role: _of_type(read if of_one or role == RNA else _read(path), role, path) for role, path in paths.items()}
     if of_one and parts[RNA].n_vars == parts[ATAC].n_vars == read.n_vars:
@@ -77,8 +80,6 @@ def from_files(
 
 
 def _read(path: Path) -> ad.AnnData:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist.")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*names are not unique", category=UserWarning)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
-from scdart._checks import check_modalities, check_writable
 from scdart._constants import ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
 from scdart._intervals import chromosome_key, peak_intervals
@@ -22,17 +17,15 @@ from ._annotation import read_annotation
 from ._domains import Domain, agreement_of_priors, best_of, domains_of
 from ._features import accessibility, expression, modality_counts
 from ._links import gene_domains, link_peaks, match_genes
+from ._prior_slot import examples_of, prior_modalities, store_prior, warn_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from os import PathLike
 
-    from anndata import AnnData
     from mudata import MuData
 
     from ._domains import Domains
-
-logger = logging.getLogger(__name__)
 
 
 @fill_in_docs
@@ -161,7 +154,7 @@ def gene_activity(
            [0., 1.]], dtype=float32)
     """
     check_options(gene_activity, locals())
-    rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
+    rna, atac = prior_modalities(mdata, rna_mod, atac_mod, copy=copy)
     candidates = domains_of(domain, Domain(upstream, downstream, include_gene_body, decay))
     counts = {}
     if len(candidates) > 1:
@@ -183,13 +176,15 @@ def gene_activity(
         )
 
     absent = rna.var_names.delete(matched["gene"].unique())
-    _warn(len(absent), rna.n_vars, f"genes of mdata.mod[{rna_mod!r}] are not in the annotation", absent)
+    warn_of(len(absent), rna.n_vars, f"genes of mdata.mod[{rna_mod!r}] are not in the annotation", absent)
     elsewhere = peaks.loc[~located, "chrom"]
     what = f"peaks of mdata.mod[{atac_mod!r}] are on chromosomes that are not in the annotation"
-    _warn(len(elsewhere), atac.n_vars, what, elsewhere.unique())
+    warn_of(len(elsewhere), atac.n_vars, what, elsewhere.unique())
     if any(one.upstream != one.downstream or not one.include_gene_body for one in candidates):
         unstranded = matched.loc[matched["strand"] == ".", "name"]
-        _warn(len(unstranded), len(matched), "intervals of genes have no strand and are taken to be on '+'", unstranded)
+        warn_of(
+            len(unstranded), len(matched), "intervals of genes have no strand and are taken to be on '+'", unstranded
+        )
     described: dict[str, Any] = {}
     best = useful[0]
     if len(useful) > 1:
@@ -200,164 +195,7 @@ def gene_activity(
             [one.params | score._asdict() for one, score in zip(useful, scores, strict=True)]
         )
     described["params"] = best.params
-    return _store(mdata, linked[best], rna.var_names, described, atac_mod, key_added, copy=copy)
-
-
-@fill_in_docs
-def set_gene_activity(
-    mdata: MuData,
-    matrix: sp.sparray | sp.spmatrix | np.ndarray | pd.DataFrame,
-    *,
-    peaks: Sequence[str] | pd.Index | None = None,
-    genes: Sequence[str] | pd.Index | None = None,
-    atac_mod: str = ATAC,
-    rna_mod: str = RNA,
-    key_added: str = GENE_ACTIVITY,
-    copy: bool = False,
-) -> MuData | None:
-    """Use a ready-made matrix as the prior of the gene-activity module.
-
-    Parameters
-    ----------
-    mdata
-        Annotated data with an RNA modality (features are genes) and an ATAC modality (features are peaks).
-    matrix
-        Weights >= 0 of shape (n_peaks, n_genes), sparse or dense. A table is aligned by its labels: peaks and genes
-        that it does not have get no links, those that `mdata` does not have are left out.
-    peaks
-        Names of the rows of `matrix`, to align them. By default the index of a table, and else the peaks of the ATAC
-        modality in their order.
-    genes
-        Names of the columns of `matrix`, to align them. By default the columns of a table, and else the genes of the
-        RNA modality in their order.
-    %(atac_mod)s
-    %(rna_mod)s
-    %(key_added)s
-    %(copy)s
-
-    Returns
-    -------
-    `None`, or the copy with `copy=True`. Written to the ATAC modality:
-
-    `varm[key_added]`
-        The prior, sparse (CSR, float32), of shape (n_peaks, n_genes).
-    `uns[key_added]`
-        `"genes"`: names of the columns, in the order of the RNA modality's `var_names`.
-
-    Raises
-    ------
-    KeyError
-        A modality is missing.
-    ValueError
-        The matrix has another shape or orientation, holds values that are not weights, or has no link between the peaks
-        and the genes of `mdata`; names are not unique; or `mdata` is a view.
-
-    Example
-    -------
-    >>> import anndata as ad, mudata as md, numpy as np, pandas as pd, scdart
-    >>> rna = ad.AnnData(np.ones((4, 2)), var=pd.DataFrame(index=["Sox2", "Pax6"]))
-    >>> atac = ad.AnnData(np.ones((5, 3)), var=pd.DataFrame(index=["p1", "p2", "p3"]))
-    >>> rna.obs_names, atac.obs_names = list("abcd"), list("efghi")
-    >>> mdata = md.MuData({"rna": rna, "atac": atac})
-    >>> scdart.pp.set_gene_activity(mdata, np.array([[0, 1], [1, 0], [0, 0]]), genes=["Pax6", "Sox2"])
-    >>> mdata["atac"].varm["gene_activity"].toarray()
-    array([[1., 0.],
-           [0., 1.],
-           [0., 0.]], dtype=float32)
-    """
-    check_options(set_gene_activity, locals())
-    rna, atac = _modalities(mdata, rna_mod, atac_mod, copy=copy)
-    rows, columns = atac.var_names, rna.var_names
-    if isinstance(matrix, pd.DataFrame):
-        peaks = matrix.index if peaks is None else peaks
-        genes = matrix.columns if genes is None else genes
-        all_sparse = len(matrix.columns) > 0 and all(isinstance(dtype, pd.SparseDtype) for dtype in matrix.dtypes)
-        # pandas-stubs do not describe the accessor
-        matrix = matrix.sparse.to_coo() if all_sparse else matrix.to_numpy()  # type: ignore[attr-defined]
-    given_rows = rows if peaks is None else pd.Index(peaks)
-    given_columns = columns if genes is None else pd.Index(genes)
-    for given, axis in ((given_rows, "peaks"), (given_columns, "genes")):
-        _check_unique(given, f"the names of the {axis} of matrix")
-    weights = sp.coo_matrix(matrix, dtype=np.float32)
-    _check_orientation(weights.shape, given_rows, given_columns, rows, columns)
-    invalid = ~(np.isfinite(weights.data) & (weights.data >= 0))
-    if invalid.any():
-        raise ValueError(
-            f"matrix holds {weights.data[invalid][0]}: the weights of links must be finite and not negative."
-        )
-
-    row, column = rows.get_indexer(given_rows)[weights.row], columns.get_indexer(given_columns)[weights.col]
-    kept = (row >= 0) & (column >= 0)
-    prior = sp.csr_matrix((weights.data[kept], (row[kept], column[kept])), shape=(len(rows), len(columns)))
-    prior.eliminate_zeros()
-    if prior.nnz == 0:
-        raise ValueError(
-            f"matrix has no link between the peaks of mdata.mod[{atac_mod!r}] and the genes of mdata.mod[{rna_mod!r}]: "
-            "all these weights are 0. Pass a matrix with weights above 0 for these peaks and genes."
-        )
-    for given, wanted, what in (
-        (given_rows, rows, f"peaks of mdata.mod[{atac_mod!r}]"),
-        (given_columns, columns, f"genes of mdata.mod[{rna_mod!r}]"),
-    ):
-        absent = wanted[~wanted.isin(given)]
-        _warn(len(absent), len(wanted), f"{what} are not in matrix", absent)
-    return _store(mdata, prior, columns, {"params": {}}, atac_mod, key_added, copy=copy)
-
-
-def _modalities(mdata: MuData, rna_mod: str, atac_mod: str, *, copy: bool) -> tuple[AnnData, AnnData]:
-    check_modalities(mdata, rna_mod=rna_mod, atac_mod=atac_mod)
-    check_writable(mdata, copy=copy)
-    for name in (rna_mod, atac_mod):
-        _check_unique(mdata.mod[name].var_names, f"mdata.mod[{name!r}].var_names")
-    return mdata.mod[rna_mod], mdata.mod[atac_mod]
-
-
-def _check_unique(names: pd.Index, what: str) -> None:
-    repeated = names[names.duplicated()].unique()
-    if len(repeated):
-        raise ValueError(
-            f"{what} must be unique, but {len(repeated):,} occur more than once: {_examples(repeated)}. Keep one of "
-            "each: adata[:, ~adata.var_names.duplicated()].copy(), from which mdata is made anew."
-        )
-
-
-def _check_orientation(
-    shape: tuple[int, ...], given_rows: pd.Index, given_columns: pd.Index, rows: pd.Index, columns: pd.Index
-) -> None:
-    expected = (len(given_rows), len(given_columns))
-    labels_swapped = given_rows.isin(columns).any() and given_columns.isin(rows).any()
-    if labels_swapped or shape == expected[::-1] != expected:
-        raise ValueError(f"matrix of shape {shape} is genes x peaks: transpose it, peaks are rows and genes columns.")
-    if shape != expected:
-        raise ValueError(f"matrix has the shape {shape}, not {expected}: one row a peak and one column a gene.")
-    for given, wanted, what in ((given_rows, rows, "peaks"), (given_columns, columns, "genes")):
-        if not given.isin(wanted).any():
-            raise ValueError(
-                f"None of the {what} of matrix is in mdata: {_examples(given)} against {_examples(wanted)}. Rename "
-                "them to match."
-            )
-
-
-def _store(
-    mdata: MuData,
-    prior: sp.csr_matrix,
-    genes: pd.Index,
-    described: dict[str, Any],
-    atac_mod: str,
-    key_added: str,
-    *,
-    copy: bool,
-) -> MuData | None:
-    prior.sort_indices()
-    n_peaks, n_genes = (np.count_nonzero(prior.getnnz(axis=axis)) for axis in (1, 0))
-    logger.info(
-        "%s links between %s of %s peaks and %s of %s genes",
-        *(f"{count:,}" for count in (prior.nnz, n_peaks, prior.shape[0], n_genes, prior.shape[1])),
-    )
-    target = mdata.copy() if copy else mdata
-    target.mod[atac_mod].varm[key_added] = prior
-    target.mod[atac_mod].uns[key_added] = {"genes": genes.to_numpy(dtype=object, copy=True), **described}
-    return target if copy else None
+    return store_prior(mdata, linked[best], rna.var_names, described, atac_mod, key_added, copy=copy)
 
 
 def _why_no_links(
@@ -366,31 +204,22 @@ def _why_no_links(
     if domains.empty:
         annotated = pd.unique(intervals[["name", "id"]].head(3).to_numpy().ravel())
         return (
-            f"none of the genes is in the annotation ({_examples(genes)} against {_examples(annotated)}). Use an "
+            f"none of the genes is in the annotation ({examples_of(genes)} against {examples_of(annotated)}). Use an "
             "annotation of the same species, and say with gene_name_key or gene_id_key where it names them, or with "
             "aliases what else they are called."
         )
     if not any_located:
         return (
-            f"none of the chromosomes of the peaks is in the annotation ({_examples(peaks['chrom'].unique())} against "
-            f"{_examples(intervals['chrom'].unique())}). Use an annotation with the same names of chromosomes."
+            f"none of the chromosomes of the peaks is in the annotation ({examples_of(peaks['chrom'].unique())} "
+            f"against {examples_of(intervals['chrom'].unique())}). Use an annotation with the same names of "
+            "chromosomes."
         )
     return (
-        f"no peak overlaps the domain of a gene ({_examples(_region_names(peaks))} against "
-        f"{_examples(_region_names(domains))}). Use an annotation of the genome that the peaks were called on, or "
+        f"no peak overlaps the domain of a gene ({examples_of(_region_names(peaks))} against "
+        f"{examples_of(_region_names(domains))}). Use an annotation of the genome that the peaks were called on, or "
         "widen the domains with upstream, downstream or decay."
     )
 
 
 def _region_names(intervals: pd.DataFrame) -> pd.Series:
     return intervals["chrom"] + ":" + intervals["start"].astype(str) + "-" + intervals["end"].astype(str)
-
-
-def _examples(names: Iterable[object], n: int = 5) -> str:
-    listed = list(names)
-    return ", ".join(repr(str(name)) for name in listed[:n]) + (", ..." if len(listed) > n else "")
-
-
-def _warn(count: int, total: int, what: str, examples: Iterable[object]) -> None:
-    if count:
-        warnings.warn(f"{count:,} of {total:,} {what}: {_examples(examples)}", UserWarning, stacklevel=3)

@@ -15,7 +15,7 @@ from scdart._constants import ATAC, RNA
 from scdart._progress import parts
 
 from ._agreement import Agreement, held_out_agreement
-from ._correspondence import column_sums, override_rows, partners
+from ._correspondence import column_sums, leaning_on_labels, override_rows, partners
 from ._matching import counterpart_confidence
 from ._variants import VARIANTS, Inference
 
@@ -77,6 +77,11 @@ def infer_anchors(evidence: Evidence, settings: AnchorSettings) -> Anchors:
             )
         }
         if evidence.groups is not None:
+            # As far as the nearest are more likely right than wrong.
+            trust = max(2 * agreement[best].support - 1, 0.0)
+            atac_of_rna, rna_of_atac = leaning_on_labels(
+                (atac_of_rna, rna_of_atac), trust, learned_from, settings, evidence, rng
+            )
             # Neighbours may lend a cell confidence that its label denies it.
             for role, has in zip((RNA, ATAC), evidence.groups.has_counterpart(), strict=True):
                 confidence[role] *= has

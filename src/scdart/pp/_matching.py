@@ -11,6 +11,8 @@ from sklearn.metrics import pairwise_distances_chunked
 from scdart._neighbors import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ._anchor_settings import AnchorSettings
 
 #: MiB of distances that are held at a time.
@@ -80,16 +82,38 @@ def related_neighbors(
     if groups is None:
         return soft_neighbors(query, reference, settings, candidates)
     parts, rows = [], []
-    for code in np.unique(groups.query):
-        members = np.flatnonzero(groups.query == code)
-        labels = groups.reference[candidates]
-        able = candidates if code < 0 else candidates[(labels >= 0) & groups.related[code][labels]]
+    for members, able in _by_label(groups, candidates):
         if len(able):
             parts.append(soft_neighbors(query[members], reference, settings, able))
         else:
             parts.append(sp.csr_matrix((len(members), len(reference))))
         rows.append(members)
     return sp.vstack(parts, format="csr")[np.argsort(np.concatenate(rows))]
+
+
+def drawn_by_label(groups: Related, candidates: np.ndarray, n_drawn: int, rng: np.random.Generator) -> sp.csr_matrix:
+    """Draw reference cells at random among those whose label goes with that of the query cell.
+
+    Returns
+    -------
+    Weights of shape (n_query, n_reference), rows sum to 1, or to 0 where a cell has no label or no such candidates.
+    """
+    shape = len(groups.query), len(groups.reference)
+    drawn = sp.csr_matrix(shape)
+    for members, able in _by_label(groups, candidates):
+        if len(able) and groups.query[members[0]] >= 0:
+            columns = rng.choice(able, size=len(members) * n_drawn)
+            weights = np.full(len(columns), 1 / n_drawn)
+            drawn += sp.csr_matrix((weights, (members.repeat(n_drawn), columns)), shape=shape)
+    return drawn
+
+
+def _by_label(groups: Related, candidates: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Query cells of each label, or of none, and the candidates whose label goes with it."""
+    labels = groups.reference[candidates]
+    for code in np.unique(groups.query):
+        able = candidates if code < 0 else candidates[(labels >= 0) & groups.related[code][labels]]
+        yield np.flatnonzero(groups.query == code), able
 
 
 def counterpart_confidence(

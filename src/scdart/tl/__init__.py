@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._backbone import backbone
 from ._dynamics import dynamic_curves, dynamic_features, dynamic_values
+from ._embed import embed, spread
 from ._ingest import ingest
 from ._integrate import integrate
 from ._joint import joint_anndata
@@ -16,6 +17,7 @@ __all__ = [
     "dynamic_curves",
     "dynamic_features",
     "dynamic_values",
+    "embed",
     "impute",
     "ingest",
     "integrate",
@@ -23,6 +25,7 @@ __all__ = [
     "motif_gene_scores",
     "pseudotime",
     "smooth",
+    "spread",
     "transfer_labels",
 ]
 

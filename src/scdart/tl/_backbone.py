@@ -13,12 +13,14 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 from scdart._checks import check_cell_names, check_writable
 from scdart._constants import X_SCDART
-from scdart._mudata import in_obs, obs_column
+from scdart._latent_slots import LATENT, check_follows
+from scdart._mudata import in_obs, obs_column, own_copy
 from scdart._options import SEVERAL, check_options
+from scdart._origins import MADE_FROM, origin_of_column, origin_of_components
 from scdart._progress import parts
 from scdart._random import seed_of
 
-from ._cells import check_follows, latent, shown, write_obs, write_obsm
+from ._cells import latent, shown, write_obs, write_obsm
 from ._fates import reached_first
 from ._neighbors import cell_graph
 
@@ -96,7 +98,7 @@ def backbone(
         `"groups"`: their names, of shape (n_groups,); `"centroids"`: their mean positions, of shape
         (n_groups, n_latent); `"edges"`: table of `source`, `target` and `weight` (connectivity), away from the
         root; `"root"`: name of the root group; `"trajectories"`: for each, the names of its groups from root to leaf;
-        `"params"`: how it was made.
+        `"params"`: how it was made; `"made_from"`: names of the cells, and checksums of latent space and pseudotime.
 
     Raises
     ------
@@ -143,7 +145,7 @@ def backbone(
         check_cell_names(mdata, mod)  # which a table of cells is written by
     z = latent(mdata, use_rep)
     time = _pseudotime(mdata, pseudotime_key)
-    check_follows(mdata, pseudotime_key, use_rep)
+    check_follows(mdata, pseudotime_key)
     given = None if groups is None else _given_groups(mdata, groups)
     if given is not None:
         _check_root(root, given.categories)
@@ -169,7 +171,7 @@ def backbone(
         {f"trajectory_{i}": np.where(np.isin(group.codes, path), time, np.nan) for i, path in enumerate(tree.paths)},
         index=mdata.obs_names,
     )
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     write_obs(target, key_added, group)
     write_obs(target, f"{key_added}_branch", _named(branch, tree, group))
     write_obsm(target, f"{key_added}_order", order)
@@ -186,6 +188,10 @@ def backbone(
         ),
         "root": names[start],
         "trajectories": {f"trajectory_{i}": names[path] for i, path in enumerate(tree.paths)},
+        MADE_FROM: {
+            LATENT: origin_of_components(mdata, use_rep, "mdata"),
+            "pseudotime": origin_of_column(obs_column(mdata, pseudotime_key, "pseudotime_key")),
+        },
         "params": {
             "groups": "leiden" if groups is None else groups,
             "pseudotime_key": pseudotime_key,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from anndata import AnnData
 
+from scdart._latent_slots import check_confidence_follows
 from scdart._mudata import positions
-from scdart._origins import MADE_FROM, difference, origin_of_components
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,10 +44,9 @@ def latent(data: MuData | AnnData, use_rep: str, name: str = "mdata") -> np.ndar
     """
     slot = f"{name}.obsm[{use_rep!r}]"
     if use_rep not in data.obsm:
-        modality = "" if name == "mdata" else f"modality={name.removeprefix('mdata[').removesuffix(']')}"
         raise KeyError(
-            f"{slot} does not exist; found: {sorted(data.obsm)}. Integrate first, with scdart.tl.integrate(mdata), or "
-            f"write {slot} = model.get_latent_representation({modality})."
+            f"{slot} does not exist; found: {sorted(data.obsm)}. Integrate first, with scdart.tl.integrate(mdata), "
+            "or write it by scdart.tl.embed(mdata, model)."
         )
     z = np.asarray(data.obsm[use_rep], dtype=np.float64)
     if not len(z):
@@ -79,21 +78,6 @@ def latent_of_modality(mdata: MuData, mod: str, use_rep: str, name: str = "mdata
     return latent(adata, use_rep, f"{name}[{mod!r}]")
 
 
-def check_follows(mdata: MuData, key: str, use_rep: str) -> None:
-    """Raise if a column follows from a latent space that these cells no longer have.
-
-    What was computed for all cells stays true of those that are left, so that of other cells nothing is said.
-    """
-    described = mdata.uns.get(key, {})
-    made_from, now = described.get(MADE_FROM), origin_of_components(mdata, use_rep, "mdata")
-    if made_from is None or (made_from["slot"], made_from["cells"]) != (now["slot"], now["cells"]):
-        return
-    if difference(made_from, now) is not None:
-        raise ValueError(
-            f"mdata.obs[{key!r}] was computed before {now['slot']} was made anew: run scdart.tl.pseudotime again."
-        )
-
-
 def write_obs(mdata: MuData, key: str, values: np.ndarray | pd.Categorical) -> None:
     """Write a value of every cell to `obs` of `mdata`, and of every modality for its cells."""
     mdata.obs[key] = values
@@ -113,6 +97,7 @@ def placed_cells(mdata: MuData, mod: str, use_rep: str, min_confidence: float, w
     key = f"{use_rep}_confidence"
     if key not in mdata[mod].obsm:
         return np.ones(mdata[mod].n_obs, dtype=bool)
+    check_confidence_follows(mdata, use_rep)
     placed = np.asarray(mdata[mod].obsm[key], dtype=float).ravel() >= min_confidence
     left = 1 - placed.mean()
     said = f"{left:.0%} of the cells of {mod!r} get no {what}: obsm[{key!r}] is below min_confidence={min_confidence}."

@@ -1,4 +1,4 @@
-"""New cells on the map of an integration: their places, and what their neighbours there are known for."""
+"""New cells on the map of a model, and what their neighbours there are known for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from anndata import AnnData
 
 from scdart._checks import check_mudata, check_writable
 from scdart._constants import X_SCDART
-from scdart._mudata import obs_column
+from scdart._latent_slots import check_follows, slot_of_another_model
+from scdart._mudata import obs_column, own_copy
 from scdart._options import check_options
 from scdart._random import seed_of
 
@@ -86,7 +87,8 @@ def ingest(
         `query` is neither MuData nor AnnData, or `reference` is no MuData.
     ValueError
         The features of the query are not those of the model, counts cannot be used, an option is out of range, the
-        coordinates are not finite or of different spaces, or no cell of the reference has a value.
+        coordinates are not finite, of different spaces or of another model, a column was computed before the latent
+        space, or no cell of the reference has a value.
 
     Notes
     -----
@@ -114,6 +116,13 @@ def ingest(
     check_mudata(reference)
     z_reference = np.concatenate([latent_of_modality(reference, mod, use_rep, "reference") for mod in reference.mod])
     known = {column: _of_measurements(reference, column) for column in columns}
+    for column in columns:
+        check_follows(reference, column, by_modality=True)
+    if model is not None and (slot := slot_of_another_model(reference, model, use_rep)) is not None:
+        raise ValueError(
+            f"reference: {slot} are not the positions that model gives these cells. Pass the model that they are of, "
+            "or write model.get_latent_representation() to reference and its modalities."
+        )
 
     places = _places(query, reference, model, use_rep)
     z = places[None]
@@ -132,7 +141,7 @@ def ingest(
                 z, z_reference, labels, n_neighbors, threshold, seed_of(random_state)
             )
 
-    result = query.copy() if copy else query
+    result = own_copy(query) if copy else query
     for mod, coordinates in places.items():
         (result if mod is None else result.mod[mod]).obsm[use_rep] = coordinates.astype(np.float32)
     for column, values in told.items():

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scvi import settings
 
 from scdart import pp
 from scdart._anchor_slots import check_fit, fit, hold_pairs, origin_of_anchors
@@ -33,14 +32,16 @@ from scdart._constants import (
 )
 from scdart._files import check_place, is_whole
 from scdart._groups import known_groups
-from scdart._mudata import positions
+from scdart._latent_slots import INTEGRATED, LATENT, warn_of_followers
+from scdart._mudata import own_copy
 from scdart._options import check_options
-from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
-from scdart._process import quiet
-from scdart._random import seed_of, streams_kept
+from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_components, origin_of_coordinates
+from scdart._random import seed_of, seeded
 from scdart._slots import given_times
 from scdart.data import check_anchors
 from scdart.model import PRESETS, SCDART, check_training
+
+from ._embed import embed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, MutableMapping, Sequence
@@ -75,6 +76,7 @@ def integrate(
     train_kwargs: dict[str, Any] | None = None,
     save_model: str | PathLike | None = None,
     checkpoint: str | PathLike | None = None,
+    n_models: int = 1,
 ) -> MuData | None:
     """Integrate unpaired RNA and ATAC into one latent space, preparing whatever is missing.
 
@@ -127,15 +129,18 @@ def integrate(
     checkpoint
         Folder to keep the state of training in. The same call goes on from there if it is interrupted, see
         :meth:`scdart.model.SCDART.train`.
+    n_models
+        Trainings with different random states. With more than one, cells that move between them have less confidence,
+        and :func:`scdart.tl.spread` writes how far they move. The latent space is that of the first.
 
     Returns
     -------
-    ``None``, or the copy. Written are ``mdata.obsm[key_added]`` of shape ``(n_obs, n_latent)``, the same slot of each
-    modality, ``mdata.uns["scdart"]`` with the settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if
-    they may hold known pairs; ``"random_state"`` is the seed; ``"confidence"`` the mean of the next), and the slots of
-    the functions that had to be called. ``obsm[key_added + "_confidence"]``, of ``mdata`` and each modality, is how
-    far a cell's neighbours in the other modality can be believed to be of its kind, see
-    :meth:`scdart.model.SCDART.get_alignment_confidence`; labels and values are transferred to cells that have some.
+    ``None``, or the copy. Written is what :func:`scdart.tl.embed` writes: ``obsm[key_added]`` of ``mdata`` and of each
+    modality, with the confidence in it beside it, and ``mdata.obs["modality"]``; ``mdata.uns["scdart"]`` with the
+    settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if they may hold known pairs;
+    ``"random_state"`` is the seed; ``"confidence"`` the mean of all cells; ``"latent"`` a checksum of cells and
+    positions); and the slots of the functions that had to be called. Labels and values are transferred to cells of
+    some confidence.
 
     Raises
     ------
@@ -148,6 +153,11 @@ def integrate(
     ValueError
         If counts, names, prior, annotation or an option cannot be used, or ``mdata`` is a view; the message says what
         to change.
+
+    Warns
+    -----
+    UserWarning
+        Pseudotime, backbone or UMAP are of the latent space that was in the slot before.
 
     Notes
     -----
@@ -186,12 +196,12 @@ def integrate(
         check_place(Path(save_model) / "model.pt", f"save_model={str(save_model)!r}")
         if is_whole(Path(save_model) / "model.pt"):
             raise FileExistsError(f"save_model={str(save_model)!r} holds a model already: name a new folder.")
-    mdata = mdata.copy() if copy else mdata
+    mdata = own_copy(mdata) if copy else mdata
     seed = seed_of(random_state)
     times = tuple(PRESETS[preset].t if t is None else np.atleast_1d(t).tolist())
     slots: dict[str, Any] = {"rna_mod": rna_mod, "atac_mod": atac_mod}
     counts: dict[str, Any] = {"rna_layer": rna_layer, "atac_layer": atac_layer}
-    with _all_or_nothing(mdata, mods.values()), _seed(seed):
+    with _all_or_nothing(mdata, mods.values()), seeded(seed):
         if annotation is not None:
             with _stage("gene activity"):
                 pp.gene_activity(mdata, annotation, domain=domain, random_state=seed, **slots, **counts)
@@ -223,34 +233,37 @@ def integrate(
             )
             model = SCDART(mdata, n_latent=n_latent, preset=preset)
             model.train(max_epochs=max_epochs, checkpoint=checkpoint, **(train_kwargs or {}))
-        for mod in mods.values():
-            mdata[mod].obsm[key_added] = model.get_latent_representation(modality=mod)
-        mdata.obsm[key_added] = model.get_latent_representation()
-        fewest = min(mdata[mod].n_obs for mod in mods.values())
-        confidence = model.get_alignment_confidence(n_neighbors=min(30, fewest - 1)).to_numpy()
-        _write_confidence(mdata, f"{key_added}_confidence", confidence, mods.values())
-        mean_confidence = float(np.nanmean(confidence))  # cells of further modalities alone have none
-        logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", mean_confidence)
         if save_model is not None:
             model.save(save_model, overwrite=True)
-        model.deregister_manager(mdata)
-        mdata.uns["scdart"] = {
+        replicates = []
+        if n_models > 1:
+            with _stage("replicates"):
+                shown = bool((train_kwargs or {}).get("enable_progress_bar", True))
+                replicates = model.train_replicates(n_models - 1, enable_progress_bar=shown)
+        before = mdata.obsm.get(key_added)
+        embed(mdata, model, replicates=replicates or None, key_added=key_added)
+        # Cells of further modalities alone have none.
+        mean_confidence = float(np.nanmean(mdata.obsm[f"{key_added}_confidence"]))
+        logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", mean_confidence)
+        manager = model.adata_manager
+        for each in (*replicates, model):
+            SCDART.register_manager(manager)  # which the one before has taken from the list that the next looks into
+            each.deregister_manager(mdata)
+        mdata.uns[INTEGRATED] = {
             "preset": preset,
             "t": np.asarray(times),
             "n_latent": model.module.n_latent,
             "random_state": seed,
+            "n_models": n_models,
             **({} if batch_key is None else {"batch_key": batch_key}),
             **({} if groups_key is None else {"groups_key": groups_key}),
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
             "confidence": mean_confidence,
+            LATENT: origin_of_components(mdata, key_added, "mdata"),
         }
+    if before is not None and not np.array_equal(before, mdata.obsm[key_added], equal_nan=True):
+        warn_of_followers(mdata, key_added)
     return mdata if copy else None
-
-
-def _write_confidence(mdata: MuData, key: str, confidence: np.ndarray, mods: Iterable[str]) -> None:
-    mdata.obsm[key] = confidence.astype(np.float32)[:, None]
-    for mod in mods:
-        mdata[mod].obsm[key] = mdata.obsm[key][positions(mdata, mod)]
 
 
 def _check(
@@ -275,7 +288,8 @@ def _check(
         if GENE_ACTIVITY not in mdata[mods[ATAC]].varm:
             raise KeyError(
                 f"mdata[{mods[ATAC]!r}].varm has no {GENE_ACTIVITY!r}: pass an annotation (GTF, GFF3, BED or table of "
-                "genes) to make the prior, or register one with scdart.pp.set_gene_activity."
+                "genes) to make the prior, or register one with scdart.pp.set_gene_activity, or with "
+                "scdart.pp.gene_scores if ATAC has gene scores in place of peaks."
             )
         checked_prior(mdata[mods[RNA]], mdata[mods[ATAC]], GENE_ACTIVITY, mods[RNA], mods[ATAC])
     if PRESETS[preset].anchors and ANCHORS in mdata.obsp:
@@ -338,18 +352,6 @@ def _stage(name: str) -> Iterator[None]:
     yield
     seconds = time.perf_counter() - start
     logger.info("%s: %.1f s", name, seconds, extra={"stage": name, "seconds": seconds})
-
-
-@contextmanager
-def _seed(seed: int) -> Iterator[None]:
-    """Seed everything, and leave the user's seed and random streams as they were."""
-    previous = settings.seed
-    with streams_kept(), quiet():
-        settings.seed = seed
-        try:
-            yield
-        finally:
-            settings.seed = previous
 
 
 @contextmanager

@@ -108,7 +108,8 @@ def joint_anndata(
     if len(set(spaces.values())) > 1:
         raise ValueError(f"obsm[{use_rep!r}] has different dimensions, {spaces}: all must be of one latent space.")
     for column in (modality_key, cell_key):
-        taken = [name for name, data in {"mdata": mdata, **mdata.mod}.items() if column in data.obs]
+        holders = {"mdata": mdata, **mdata.mod}
+        taken = [name for name, data in holders.items() if column in data.obs and not _tells(data.obs[column], mdata)]
         if taken:
             raise ValueError(f"{taken[0]!r} has a column obs[{column!r}] already: pass other names for new columns.")
 
@@ -169,6 +170,11 @@ def _expression(
         atac_mod: sparse.csr_matrix(of_atac.to_numpy(), dtype=np.float32),
         "var": mdata[rna_mod].var.loc[list(genes)],
     }
+
+
+def _tells(column: pd.Series, mdata: MuData) -> bool:
+    """Whether a column says nothing but which modality cells are of, as that of :func:`scdart.tl.embed` does."""
+    return bool(column.astype(str).isin([*mdata.mod, "+".join(mdata.mod)]).all())
 
 
 def _common_slots(mdata: MuData) -> list[str]:

@@ -10,13 +10,14 @@ from scipy.stats import rankdata
 
 from scdart._checks import check_writable
 from scdart._constants import X_SCDART
-from scdart._mudata import positions
+from scdart._mudata import own_copy, positions
 from scdart._options import SEVERAL, check_options
 from scdart._origins import MADE_FROM, origin_of_components
 from scdart._progress import parts
 from scdart._random import seed_of
 
 from ._cells import latent, latent_of_modality, write_obs
+from ._embed import stored_replicates
 from ._landmarks import LandmarkGraph
 from ._root import RootRequest, central_extreme, concentration, parse_root
 
@@ -54,6 +55,7 @@ def pseudotime(
     n_comps: int = 15,
     ranked: bool = False,
     separate: bool = False,
+    spread: bool = False,
     key_added: str = "dpt_pseudotime",
     random_state: int | None = None,
     copy: bool = False,
@@ -91,6 +93,8 @@ def pseudotime(
     separate
         Order also the cells of each modality by their own coordinates alone. The root is then the cell of the modality
         that is nearest to the joint root.
+    spread
+        Order the cells also by the positions of further trainings, see :func:`scdart.tl.spread`, from the same root.
     key_added
         Name of the slots to write.
     random_state
@@ -108,6 +112,8 @@ def pseudotime(
         modality, for its cells.
     `mdata.obs[key_added + "_" + modality]`
         With `separate`, that of the modality alone; NaN in other cells. Also in `obs` of the modality.
+    `mdata.obs[key_added + "_spread"]`
+        With `spread`, standard deviation of the pseudotime over all trainings. Also in `obs` of every modality.
     `mdata.uns[key_added]`
         `"root"`: name of the root cell. `"n_unconnected"`: number of cells with NaN. `"params"`: how it was made.
         `"made_from"`: shape, names and a checksum of the latent space.
@@ -160,24 +166,33 @@ def pseudotime(
     request = parse_root(mdata, root, root_key, root_label, root_score, root_extreme)
     z = latent(mdata, use_rep)
     alone = {mod: latent_of_modality(mdata, mod, use_rep) for mod in mdata.mod} if separate else {}
+    again = stored_replicates(mdata, use_rep) if spread else []
 
     seed = seed_of(random_state)
-    with parts("Pseudotime", 2 * (1 + len(alone))) as begin:
+    with parts("Pseudotime", 2 * (1 + len(alone) + len(again))) as begin:
         joint = _order(z, request, n_neighbors, n_comps, seed, "all cells", begin)
         times = {key_added: joint.time}
         for mod, z_mod in alone.items():
             nearest = RootRequest(np.array([((z_mod - z[joint.root]) ** 2).sum(axis=1).argmin()]), None)
             time = _order(z_mod, nearest, n_neighbors, n_comps, seed, f"{mod} alone", begin).time
             times[f"{key_added}_{mod}"] = _at(positions(mdata, mod), time, mdata.n_obs)
+        same_root = RootRequest(np.array([joint.root]), None)
+        replicated = [
+            _order(z_again, same_root, n_neighbors, n_comps, seed, f"all cells, training {number}", begin).time
+            for number, z_again in enumerate(again, start=2)
+        ]
     if ranked:
         times = {key: _ranks(time) for key, time in times.items()}
+        replicated = [_ranks(time) for time in replicated]
 
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     write_obs(target, key_added, times[key_added])
     for mod in alone:
         key = f"{key_added}_{mod}"
         target.obs[key] = times[key]
         target[mod].obs[key] = times[key][positions(target, mod)]
+    if spread:
+        write_obs(target, f"{key_added}_spread", np.std([times[key_added], *replicated], axis=0))
     target.uns[key_added] = {
         "root": mdata.obs_names[joint.root],
         "n_unconnected": int(np.isnan(joint.time).sum()),

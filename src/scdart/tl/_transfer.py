@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from scdart._checks import check_modalities, check_writable, counts_slot
 from scdart._chunks import columns_of
 from scdart._constants import ATAC, RNA, X_SCDART
-from scdart._mudata import obs_column, positions
+from scdart._mudata import obs_column, own_copy, positions
 from scdart._options import check_options
 from scdart._random import seed_of
 
@@ -34,7 +34,7 @@ def transfer_labels(
     use_rep: str = X_SCDART,
     n_neighbors: int = 30,
     threshold: float = 0.5,
-    min_confidence: float = 0.1,
+    min_confidence: float = 0.2,
     key_added: str | None = None,
     random_state: int | None = None,
     copy: bool = False,
@@ -108,7 +108,7 @@ def transfer_labels(
 
     voted, confidence = vote(z_target, z_source, labels, n_neighbors, threshold, seed_of(random_state))
     voted[~placed_cells(mdata, target, use_rep, min_confidence, "label")] = np.nan
-    result = mdata.copy() if copy else mdata
+    result = own_copy(mdata) if copy else mdata
     obs = result[target].obs
     obs[key_added] = voted
     obs[f"{key_added}_confidence"] = confidence
@@ -124,7 +124,7 @@ def impute(
     layer: str | None = None,
     use_rep: str = X_SCDART,
     n_neighbors: int = 30,
-    min_confidence: float = 0.1,
+    min_confidence: float = 0.2,
     key_added: str | None = None,
     random_state: int | None = None,
     copy: bool = False,
@@ -204,7 +204,7 @@ def impute(
     if not placed.all():
         imputed = _without(imputed, ~placed)
 
-    result = mdata.copy() if copy else mdata
+    result = own_copy(mdata) if copy else mdata
     result[target].obsm[key_added] = imputed
     result[target].uns[key_added] = {
         "features": names,
@@ -294,7 +294,7 @@ def smooth(
     z_atac = nearest_weights(z_atac, z_rna, n_neighbors, random_state=seed_of(random_state)) @ z_rna
     z_rna = nearest_weights(z_rna, z_atac, n_neighbors, random_state=seed_of(random_state)) @ z_atac
 
-    result = mdata.copy() if copy else mdata
+    result = own_copy(mdata) if copy else mdata
     total, n_measured = np.zeros((mdata.n_obs, z_rna.shape[1])), np.zeros((mdata.n_obs, 1))
     for mod, z in ((rna_mod, z_rna), (atac_mod, z_atac)):
         result[mod].obsm[key_added] = z.astype(np.float32)

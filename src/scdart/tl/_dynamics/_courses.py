@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scdart._latent_slots import check_follows
 from scdart._mudata import in_obs, obs_column
 
 from ._splines import NaturalSpline, NestedDesign
@@ -125,6 +126,7 @@ def read_courses(
     -------
     One course for the pseudotime, each trajectory, or the comparison.
     """
+    check_follows(mdata, pseudotime_key if trajectory is None and between is None else backbone_key)
     if trajectory is None and between is None:
         times = _times(mdata, mod, pseudotime_key)
         if not pd.api.types.is_numeric_dtype(times):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from mudata import MuData
     from numpy.typing import NDArray
 
+    from ._curve_fits import CurveFits
     from ._families import Array
 
 #: Standard errors to either side of a curve: 95 %.
 _HALF_WIDTH = 1.96
+
+#: How far a statistic may be from that of the test: fits end within it, whatever type values are stored as.
+_SAME = 1e-3
 
 
 def dynamic_curves(
@@ -79,7 +83,7 @@ def dynamic_curves(
     KeyError
         If there is no result, or a feature or the trajectory is not in it.
     ValueError
-        If a feature was not tested; the message says why.
+        If a feature was not tested; the message says why. If it was tested on other cells or values than there are.
 
     References
     ----------
@@ -97,7 +101,8 @@ def dynamic_curves(
     check_options(dynamic_curves, locals())
     names = [features] if isinstance(features, str) else list(features)
     problems = _tested_problems(mdata, names, mod, key, trajectory)
-    curves = pd.concat([_curves(problem, n_points) for problem in problems], ignore_index=True)
+    tested = _Tested(mdata.mod[mod].uns[key], f"mdata[{mod!r}].uns[{key!r}]")
+    curves = pd.concat([_curves(problem, n_points, tested) for problem in problems], ignore_index=True)
     return curves.sort_values("feature", key=_order_of(names), kind="stable", ignore_index=True)
 
 
@@ -127,7 +132,7 @@ def dynamic_values(
     KeyError
         If there is no result, or a feature is not in it.
     ValueError
-        If a feature was not tested; the message says why.
+        If a feature was not tested; the message says why. If it was tested on other cells or values than there are.
 
     Examples
     --------
@@ -141,9 +146,11 @@ def dynamic_values(
     names = [features] if isinstance(features, str) else list(features)
     cells = mdata.mod[mod].obs_names
     problems, tables = _tested_problems(mdata, names, mod, key), []
+    tested = _Tested(mdata.mod[mod].uns[key], f"mdata[{mod!r}].uns[{key!r}]")
     for problem in problems:
         course = problem.model.course
         for block, values in problem.table.blocks(course.cells):
+            tested.check(problem, block, "n_cells", (values != 0).sum(axis=0))
             for name, value in zip(problem.table.names[block], _on_scale_of_curves(problem, values).T, strict=True):
                 tables.append(
                     pd.DataFrame(
@@ -187,10 +194,32 @@ def _tested_problems(
     return problems
 
 
-def _curves(problem: Problem, n_points: int) -> pd.DataFrame:
+@dataclass(frozen=True)
+class _Tested:
+    """Results of a test, which the data must still give where they are shown together."""
+
+    table: pd.DataFrame
+    slot: str
+
+    def check(self, problem: Problem, block: slice, column: str, now: NDArray) -> None:
+        names, course = problem.table.names[block], problem.model.course.name
+        there = self.table.loc[self.table["trajectory"] == course, column].reindex(names).to_numpy(dtype=float)
+        other = ~np.isclose(now, there, rtol=_SAME, atol=_SAME)
+        if other.any():
+            raise ValueError(
+                f"{self.slot} was computed from other cells, values or pseudotimes than there are: {names[other][0]!r} "
+                f"has {column} {there[other][0]:.4g} there, and {now[other][0]:.4g} now. Run "
+                "scdart.tl.dynamic_features(mdata, ...) again."
+            )
+
+
+def _curves(problem: Problem, n_points: int, tested: _Tested) -> pd.DataFrame:
     tables = []
     for block, values in problem.table.blocks(problem.model.course.cells):
-        coefficients, null_coefficients, covariance = _fits(problem, values)
+        fits = fit_curves(problem, values)
+        tested.check(problem, block, "n_cells", (values != 0).sum(axis=0))
+        tested.check(problem, block, "statistic", fits.statistic)
+        coefficients, null_coefficients, covariance = _fits(problem, values, fits)
         for branch, time, rows in problem.model.grid(n_points):
             eta, half_width = rows @ coefficients, _HALF_WIDTH * _standard_errors(rows, covariance)
             null = rows[:, : problem.model.design.n_null] @ null_coefficients
@@ -202,9 +231,9 @@ def _curves(problem: Problem, n_points: int) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _fits(problem: Problem, values: NDArray[np.float64]) -> tuple[Array, Array, Array]:
+def _fits(problem: Problem, values: NDArray[np.float64], fits: CurveFits) -> tuple[Array, Array, Array]:
     """Coefficients of curves and nulls, (n_parameters, n_features), and covariances of the former, features first."""
-    fits, columns = fit_curves(problem, values), problem.model.design.columns
+    columns = problem.model.design.columns
     if problem.family == "gaussian":
         covariance = fits.dispersion[:, None, None] * np.eye(columns.shape[1]) / len(columns)
         return fits.full.coefficients, fits.null.coefficients, covariance

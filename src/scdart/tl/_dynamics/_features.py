@@ -11,6 +11,7 @@ from scipy.stats import false_discovery_control
 from threadpoolctl import threadpool_limits
 
 from scdart._checks import check_modalities, check_writable
+from scdart._mudata import own_copy
 from scdart._options import check_options
 from scdart._progress import parts
 
@@ -198,7 +199,7 @@ def dynamic_features(
             for problem in problems:
                 begin(f"{len(problem.table.names):,} features along {problem.model.course.name}")
                 tables.append(_test(problem, min_cells))
-    target = mdata.copy() if copy else mdata
+    target = own_copy(mdata) if copy else mdata
     key = key_added or ("dynamic_features" if between is None else "branch_features")
     target.mod[mod].uns[key] = pd.concat(tables)
     target.mod[mod].uns[f"{key}_params"] = settings.to_uns(problems)
