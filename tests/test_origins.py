@@ -172,8 +172,6 @@ def test_a_layer_with_the_same_counts_is_the_same(mdata):
 def test_what_no_counts_can_be_is_refused(mdata):
     mdata["rna"].X = mdata["rna"].X.astype(np.float64) * 1e300
     with pytest.raises(ValueError, match="2,.* values that are negative, .*, or beyond any count, such as"):
-        ValueError, match="2,.* values that are negative, NaN or infinite, or beyond any count, such as"
-    ):
         pp.diffusion_coordinates(mdata)
 
 
