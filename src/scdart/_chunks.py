@@ -118,7 +118,7 @@ class RowChunks:
         if is_dask(self.source):
             ends = np.cumsum(self.source.chunks[0]).tolist()
         else:
-            n_rows = _rows_at_once(self.source)
+            n_rows = rows_at_once(self.source)
             ends = [*range(n_rows, self.shape[0], n_rows), self.shape[0]]
         return list(zip([0, *ends[:-1]], ends, strict=True))
 
@@ -240,7 +240,8 @@ def _arrays(group: Any) -> list[Any]:
     return [group[name] for name in ("data", "indices", "indptr")]
 
 
-def _rows_at_once(source: Any) -> int:
+def rows_at_once(source: Any) -> int:
+    """Rows of a matrix in a file that may be held at a time."""
     n_bytes = size_on_disk(source) or 0
     fit = _room.get() / _CHUNKS_IN_ROOM / max(n_bytes / source.shape[0], 1)
     return int(np.clip(fit, _FEWEST_ROWS, MOST_ROWS))
