@@ -69,8 +69,8 @@ def foscttm(z_rna: ArrayLike, z_atac: ArrayLike) -> float:
     for rows, distance in squared_distance_blocks(rna, atac):
         np.fill_diagonal(distance[:, rows], np.inf)
         for of_rows_or_columns in (mate[rows, None], mate):
-            n_closer += np.count_nonzero(distance < of_rows_or_columns)
-            n_tied += np.count_nonzero(distance == of_rows_or_columns)
+            n_closer += int(np.count_nonzero(distance < of_rows_or_columns))
+            n_tied += int(np.count_nonzero(distance == of_rows_or_columns))
     return (n_closer + 0.5 * n_tied) / len(rna) / (2 * (len(rna) - 1))
 
 
