@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import anndata as ad
 import mudata
@@ -78,6 +79,7 @@ def test_writes_the_documented_slots_and_nothing_else(mdata):
     assert changed(before, contents(mdata)) == {
         ".uns.scdart",
         ".uns.anchors",
+        ".uns.X_scdart_confidence",
         ".obsm.X_scdart",
         ".obsm.X_scdart_confidence",
         ".obsp.anchors",
@@ -170,7 +172,7 @@ def test_what_is_prepared_is_used_and_what_does_not_fit_is_replaced(mdata):
     before = contents(mdata)
     integrate(mdata, t=(2, 4), **QUICK)
     latent = {f"{where}.obsm.X_scdart" for where in ("", "rna", "atac")}
-    results = {".uns.scdart", *latent, *(f"{slot}_confidence" for slot in latent)}
+    results = {".uns.scdart", ".uns.X_scdart_confidence", *latent, *(f"{slot}_confidence" for slot in latent)}
     assert changed(before, contents(mdata)) == results
 
     coordinates = mdata["rna"].obsm["X_diffusion_coordinates"]
@@ -189,8 +191,12 @@ def test_what_is_prepared_can_stay_on_disk(mdata, tmp_path):
     integrate(backed, random_state=0, key_added="X_again", **QUICK)
     assert backed["atac"].isbacked
     np.testing.assert_allclose(backed.obsm["X_again"], mdata.obsm["X_scdart"], rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match=r"rna.*on disk.*before the data are written"):
-        integrate(backed, t=[3], **QUICK)
+    # What is missing is made from the file.
+    integrate(backed, t=[3], random_state=0, **QUICK)
+    integrate(mdata, t=[3], random_state=0, **QUICK)
+    for mod, adata in backed.mod.items():
+        expected = mdata[mod].obsm["X_diffusion_coordinates"]
+        np.testing.assert_allclose(adata.obsm["X_diffusion_coordinates"], expected, atol=1e-4)
 
 
 def test_annotation_makes_the_prior_and_anchors_of_it():
@@ -328,8 +334,10 @@ def test_seconds_of_the_stages_are_logged(mdata, caplog):
     with caplog.at_level(logging.INFO, logger="scdart"):
         integrate(mdata, **QUICK)
     stages = {vars(record)["stage"]: vars(record)["seconds"] for record in caplog.records if "stage" in vars(record)}
-    assert list(stages) == ["diffusion coordinates", "anchors", "training"]
+    assert list(stages) == ["diffusion coordinates", "anchors", "training", "positions and confidence"]
     assert all(seconds > 0 for seconds in stages.values())
+    (last,) = [message for message in caplog.messages if message.startswith("Integration took ")]
+    assert re.findall(r"([a-z ]+) \d+\.\d s[,.]", last.split(":")[1]) == [f" {stage}" for stage in stages]
 
 
 def test_result_can_be_saved_and_goes_to_scanpy(mdata, tmp_path):
