@@ -181,3 +181,20 @@ def test_bad_files(rna, atac, tmp_path):
     (tmp_path / "table.csv").write_text("a")
     with pytest.raises(ValueError, match=r"table.csv is none of .h5ad, .h5 of Cell Ranger"):
         from_files(tmp_path / "table.csv", rna_file)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("barcodes.tsv", "barcode\nB\nC\nD\nE\n", "barcodes.tsv has 5 rows, and the matrix has 4: remove a heading"),
+        ("barcodes.tsv.gz", "B\nC\nD\nE\n", "barcodes.tsv.gz is no table, or not gzipped as its name says"),
+        ("peaks.bed", "chr1\t1\n" * 2, "peaks.bed has 2 tab-separated columns, and needs chrom"),
+        ("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n2 4 2\n1 1 4\n", "folder of 10x"),
+    ],
+)
+def test_bad_folders(atac, tmp_path, file, content, message):
+    folder = write_folder(tmp_path / "atac", atac, None, "")
+    (folder / file.removesuffix(".gz")).unlink()
+    (folder / file).write_text(content)
+    with pytest.raises(ValueError, match=f"atac cannot be read as .*{message}"):
+        from_files(write_h5ad(tmp_path / "rna.h5ad", atac), folder)
