@@ -37,6 +37,14 @@ def atac() -> ad.AnnData:
     return cells(["B", "C", "D", "E"], PEAKS, 1)
 
 
+def test_tables_of_the_user_keep_their_names(rna, atac):
+    rna.obsm["order"] = pd.DataFrame({"a": range(3)}, index=rna.obs_names)
+    rna.varm["genes"] = pd.DataFrame({"a": range(2)}, index=rna.var_names)
+    assert from_anndata(rna, atac)["rna"].obsm["order"].index.to_list() == ["A-rna", "B-rna", "C-rna"]
+    assert rna.obsm["order"].index.to_list() == ["A", "B", "C"]
+    assert rna.varm["genes"].index.equals(rna.var_names)
+
+
 def test_cells_of_one_name_are_told_apart(rna, atac):
     atac.obs["sample"] = list("wxyz")
     mdata = from_anndata(rna, atac)
