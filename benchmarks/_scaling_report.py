@@ -119,7 +119,8 @@ Peak memory in GiB:
         both = pd.concat({"CPU seconds": wide(one, "cells").iloc[0], "GiB": wide(one, "cells", "gib").iloc[0]}, axis=1)
         values = both.T.map(lambda value: "" if np.isnan(value) else f"{value:.3g}")
         parts.append(f"## {cells:,} cells, {peaks:,} peaks\n\n{values.to_markdown(disable_numparse=True)}\n")
-    parts += [_batches(results), _loading(ours), _backed(results), _components(results), _comparison(results)]
+    parts += [_batches(results), _loading(ours), _backed(results), _stored(results)]
+    parts += [_components(results), _results(results), _comparison(results)]
     if left_out:
         listed = "\n".join(f"- {job}{': ' + why if why else ''}" for job, why in left_out.items())
         parts.append(f"## Not measured\n\nPlanned, but left out of this run or failed:\n\n{listed}\n")
@@ -194,6 +195,51 @@ def _backed(results: pd.DataFrame) -> str:
 
 Peak memory at {backed["peaks"].max():,} peaks, counts in a file that is opened with `backed="r"`. Coordinates and
 anchors are in memory.{growth}
+
+{_table(rows)}
+"""
+
+
+def _stored(results: pd.DataFrame) -> str:
+    """The whole way with counts in a file and, of the same size, in memory."""
+    stages, rows = STAGES[1:], {}
+    for (n_cells, n_peaks), one in results[results["task"] == "stored"].groupby(["cells", "peaks"]):
+        in_memory = results.query(f"task == 'scdart' and cells == {n_cells} and peaks == {n_peaks}")
+        for name, measured in (("from a file", one), ("in memory", in_memory)):
+            if len(measured):
+                seconds = wide(measured, "cells", stages=stages).iloc[0]
+                rows[f"{n_cells:,} cells, {n_peaks:,} peaks, {name}"] = {
+                    **{stage: f"{value:.3g}" for stage, value in seconds.items()},
+                    "peak memory, GiB": f"{measured[measured['stage'].isin(stages)]['gib'].max():.3g}",
+                }
+    if not rows:
+        return ""
+    return f"""## The whole way from a file
+
+CPU seconds from an h5mu file that `scdart.pp.from_store` opens and, where the same size was measured, in memory. Counts
+of less than 512 MiB are read as a whole for coordinates and anchors. About 1,000 peaks of a cell are open in a file,
+or 2% if these are fewer.
+
+{_table(rows)}
+"""
+
+
+def _results(results: pd.DataFrame) -> str:
+    """What is done with a latent space."""
+    measured = results[results["task"] == "results"]
+    if measured.empty:
+        return ""
+    rows = {
+        f"{n:,} cells, {stage}": {
+            "CPU seconds": f"{one['seconds']:.3g}",
+            "on the wall, s": f"{one['wall']:.3g}",
+            "peak memory, GiB": f"{one['gib']:.3g}",
+        }
+        for (n, stage), one in measured.set_index(["cells", "stage"]).iterrows()
+    }
+    return f"""## What is done with the result
+
+With a latent space that is made up, cells of each modality; 200 genes are tested for change.
 
 {_table(rows)}
 """

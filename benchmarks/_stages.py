@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import mudata
 import numpy as np
+import pandas as pd
 import scvi
 import torch
 from _reference import TIMES, Reference, diffusion_distances, optimizer
-from _synthetic import annotation, components, made_up_targets, unpaired
+from _synthetic import OPEN_SHARE, annotation, components, latent, made_up_targets, unpaired
 from _worker import peak_memory
 from anndata import AnnData
 from lightning.pytorch import Callback
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 BATCH_SIZE = 256
 N_STEPS, N_WARM_UP = 20, 3
 FEW_CELLS = 200
+#: Most peaks that cells of a file have open, and genes that are tested for change along the trajectory.
+MOST_OPEN, N_TESTED = 1_000, 200
 N_REFERENCE_STEPS, N_REFERENCE_WARM_UP = 2, 1
 
 
@@ -130,29 +133,85 @@ def measure_minibatches(model: SCDART, stages: Stages) -> None:
 
 
 def measure_backed(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
-    """Training on counts in a file, which another process has made: its memory does not count here."""
-    with tempfile.TemporaryDirectory() as folder:
-        path, stages = Path(folder) / "prepared.h5mu", Stages()
-        writer = multiprocessing.get_context("spawn").Process(target=_write, args=(path, n_cells, n_peaks, n_genes))
-        writer.start()
-        writer.join()
-        with stages("opened"):
-            data = mudata.read_h5mu(path, backed="r")
-        with stages("set-up"):
-            SCDART.setup_mudata(data)
-            model = SCDART(data)
-        measure_steps(model, stages, "step")
-        with stages("embedding"):
-            model.get_latent_representation()
-        data.file.close()
+    """Training on counts in a file, with made-up coordinates and anchors."""
+    with _written(_write_prepared, n_cells, n_peaks, n_genes) as path:
+        return _from_file(path, lambda data, stages: None)
+
+
+def measure_stored(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
+    """The whole way from counts in a file that has the prior."""
+
+    def prepare(data: MuData, stages: Stages) -> None:
+        with stages("coordinates"):
+            scdart.pp.diffusion_coordinates(data)
+        with stages("anchors"):
+            scdart.pp.anchors(data)
+
+    with _written(_write_counts, n_cells, n_peaks, n_genes) as path:
+        return _from_file(path, prepare)
+
+
+def _from_file(path: Path, prepare: Callable[[MuData, Stages], None]) -> dict[str, dict[str, float]]:
+    stages = Stages()
+    with stages("opened"):
+        data = scdart.pp.from_store(path)
+    prepare(data, stages)
+    with stages("set-up"):
+        SCDART.setup_mudata(data)
+        model = SCDART(data)
+    measure_steps(model, stages, "step")
+    with stages("embedding"):
+        model.get_latent_representation()
+    data.file.close()
     return stages.measured
 
 
-def _write(path: Path, *sizes: int) -> None:
+@contextmanager
+def _written(write: Callable[..., None], *sizes: int) -> Iterator[Path]:
+    """Let another process make a file, whose memory does not count here."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "data.h5mu"
+        writer = multiprocessing.get_context("spawn").Process(target=write, args=(path, *sizes))
+        writer.start()
+        writer.join()
+        yield path
+
+
+def _write_prepared(path: Path, *sizes: int) -> None:
     data = unpaired(*sizes)
     scdart.pp.gene_activity(data, annotation(sizes[-1]))
     made_up_targets(data)
     data.write(path)
+
+
+def _write_counts(path: Path, n_cells: int, n_peaks: int, n_genes: int) -> None:
+    data = unpaired(n_cells, n_peaks, n_genes, open_share=min(OPEN_SHARE, MOST_OPEN / n_peaks))
+    scdart.pp.gene_activity(data, annotation(n_genes))
+    data.write(path)
+
+
+def measure_results(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
+    """What is done with a latent space, which is made up: components of cells on the tree of the counts."""
+    mdata, stages = unpaired(n_cells, n_peaks, n_genes), Stages()
+    for seed, adata in enumerate(mdata.mod.values()):
+        adata.obsm["X_scdart"] = latent(adata.obs["branch"], adata.obs["pseudotime"], seed)
+        adata.obs["kind"] = pd.Categorical([f"branch {branch}" for branch in adata.obs["branch"]])
+    mdata.obsm["X_scdart"] = np.concatenate([adata.obsm["X_scdart"] for adata in mdata.mod.values()])
+    root = mdata["rna"].obs_names[mdata["rna"].obs["pseudotime"].argmin()]
+    genes = mdata["rna"].var_names[:N_TESTED]
+    functions = {
+        "pseudotime": lambda: scdart.tl.pseudotime(mdata, root=root),
+        "backbone": lambda: scdart.tl.backbone(mdata),
+        "transfer_labels": lambda: scdart.tl.transfer_labels(mdata, "kind"),
+        "dynamic_features": lambda: scdart.tl.dynamic_features(mdata, features=genes),
+        "report": lambda: scdart.pl.report(mdata, path=Path(tempfile.gettempdir()) / "scaling.html"),
+        "foscttm": lambda: scdart.metrics.foscttm(*(adata.obsm["X_scdart"] for adata in mdata.mod.values())),
+    }
+    for name, function in functions.items():
+        with stages(name):
+            function()
+        print(name, stages.measured[name], file=sys.stderr, flush=True)
+    return stages.measured
 
 
 def measure_components(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
@@ -230,6 +289,8 @@ TASKS = {
     "reference step": measure_reference_step,
     "backed": measure_backed,
     "components": measure_components,
+    "stored": measure_stored,
+    "results": measure_results,
 }
 
 

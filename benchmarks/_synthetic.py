@@ -24,11 +24,13 @@ SPACING = 1_000_000
 GENES_PER_CHROMOSOME = 200
 
 
-def unpaired(n_cells: int, n_peaks: int, n_genes: int = N_GENES, seed: int = 0) -> mudata.MuData:
+def unpaired(
+    n_cells: int, n_peaks: int, n_genes: int = N_GENES, seed: int = 0, *, open_share: float = OPEN_SHARE
+) -> mudata.MuData:
     """Draw counts of `n_cells` RNA cells and as many other ATAC cells on a tree that branches once.
 
-    On average, a cell has 2% of the peaks open and expresses 20% of the genes. The peaks of a gene lie within it and
-    follow its expression, so that a prior made from :func:`annotation` says which belong together.
+    On average, a cell has a share of the peaks open and expresses 20% of the genes. The peaks of a gene lie within it
+    and follow its expression, so that a prior made from :func:`annotation` says which belong together.
     """
     rng = np.random.default_rng(seed)
     programs = _profiles(n_genes, rng)
@@ -37,11 +39,11 @@ def unpaired(n_cells: int, n_peaks: int, n_genes: int = N_GENES, seed: int = 0) 
     adatas = {}
     for mod, profiles, share, binary in (
         ("rna", programs, EXPRESSED_SHARE, False),
-        ("atac", accessible, OPEN_SHARE, True),
+        ("atac", accessible, open_share, True),
     ):
-        time, activity = _places(n_cells, rng)
+        branch, time, activity = _places(n_cells, rng)
         counts = _draw(activity, profiles / profiles.sum(axis=1, keepdims=True), share, binary, rng)
-        obs = pd.DataFrame({"pseudotime": time}, index=[f"{mod}{i}" for i in range(n_cells)])
+        obs = pd.DataFrame({"pseudotime": time, "branch": branch}, index=[f"{mod}{i}" for i in range(n_cells)])
         adatas[mod] = AnnData(counts, obs=obs)
     adatas["rna"].var_names = gene_names(n_genes)
     place = annotation(n_genes).iloc[gene]
@@ -56,9 +58,17 @@ def unpaired(n_cells: int, n_peaks: int, n_genes: int = N_GENES, seed: int = 0) 
 def components(n_cells: int, n_components: int = 30, seed: int = 0) -> np.ndarray:
     """Draw components, such as a PCA gives, of cells on the same tree."""
     rng = np.random.default_rng(seed)
-    _, activity = _places(n_cells, rng)
+    *_, activity = _places(n_cells, rng)
     on_tree = activity @ rng.standard_normal((3 * N_PROGRAMS, n_components))
     return (on_tree + 0.1 * rng.standard_normal(on_tree.shape)).astype(np.float32)
+
+
+def latent(branch: np.ndarray, time: np.ndarray, seed: int = 0, n_latent: int = 8) -> np.ndarray:
+    """Place cells on the tree in as many dimensions as a latent space has, with some noise."""
+    activity = program_activity(np.asarray(branch), np.asarray(time))
+    places = activity @ np.random.default_rng(0).standard_normal((3 * N_PROGRAMS, n_latent))
+    noise = 0.1 * np.random.default_rng(seed).standard_normal(places.shape)
+    return (places + noise).astype(np.float32)
 
 
 def made_up_targets(mdata: mudata.MuData, n_partners: int = 30, width: int = 128, seed: int = 0) -> None:
@@ -102,10 +112,11 @@ def program_activity(branch: np.ndarray, time: np.ndarray) -> np.ndarray:
     return activity / activity.sum(axis=1, keepdims=True)
 
 
-def _places(n_cells: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Times of cells anywhere on the tree, and how active the programs are in them."""
+def _places(n_cells: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Branches and times of cells anywhere on the tree, and how active the programs are in them."""
     branch, time = rng.integers(1, 3, size=n_cells), rng.uniform(0, 2, size=n_cells)
-    return time, program_activity(np.where(time < 1, 0, branch), time)
+    branch = np.where(time < 1, 0, branch)
+    return branch, time, program_activity(branch, time)
 
 
 def _profiles(n_genes: int, rng: np.random.Generator) -> np.ndarray:

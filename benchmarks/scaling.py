@@ -10,7 +10,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,6 +48,10 @@ class Grid:
     backed_cells: tuple[int, ...] = (20_000, 60_000)
     #: Cells of one modality whose components are there already.
     component_cells: tuple[int, ...] = (100_000, 1_000_000)
+    #: Cells and peaks of the whole way from a file.
+    stored: tuple[tuple[int, int], ...] = ((30_000, 50_000),)
+    #: Cells whose latent space is there already, for what is done with it, at `peaks[0]` peaks.
+    result_cells: tuple[int, ...] = (10_000, 100_000)
     #: Beyond, dense distances take hours and dense layers more memory than a laptop has.
     reference_cells: int = 3_000
     reference_peaks: int = 50_000
@@ -64,8 +68,13 @@ class Grid:
         jobs += [Job("batches", n, usual_peaks, self.genes) for n in self.batched_cells]
         jobs += [Job("backed", n, usual_peaks, self.genes) for n in self.backed_cells]
         jobs += [Job("components", n, 0, 0) for n in self.component_cells]
+        jobs += [Job("stored", *size, self.genes) for size in self.stored]
+        jobs += [Job("results", n, self.peaks[0], self.genes) for n in self.result_cells]
         return sorted(jobs, key=Job.work)
 
+
+#: From a file as large as an atlas: hours, and as much room on the disk as memory to make it.
+ATLAS = replace(Grid(), stored=((30_000, 50_000), (100_000, 100_000), (300_000, 100_000)))
 
 QUICK = Grid(
     (300, 1_000, 3_000),
@@ -75,6 +84,8 @@ QUICK = Grid(
     batched_cells=(1_000, 3_000),
     backed_cells=(1_000, 3_000),
     component_cells=(10_000, 30_000),
+    stored=((1_000, 3_000),),
+    result_cells=(1_000,),
     reference_cells=1_000,
     reference_peaks=10_000,
 )
@@ -96,6 +107,8 @@ class Job:
             "reference step": 200 * self.peaks,
             "backed": 1e2 * self.cells + self.cells * self.peaks / 100,
             "components": 2e2 * self.cells,
+            "stored": 1e3 * self.cells + self.cells * self.peaks / 25,
+            "results": 1e3 * self.cells,
         }[self.task]
 
     def measure(self, timeout: float) -> pd.DataFrame:
@@ -147,6 +160,7 @@ def machine() -> str:
 
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, which take minutes.")] = False,
+    atlas: Annotated[bool, typer.Option("--atlas", help="Also 300,000 cells from a file, which takes hours.")] = False,
     max_cells: Annotated[int | None, typer.Option(min=1, help="Leave out larger numbers of cells.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Leave out other tasks.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds after which a measurement is stopped.")] = 7_200,
@@ -156,7 +170,7 @@ def main(
     docs: Annotated[Path | None, typer.Option(help="Folder of the documentation.")] = None,
 ) -> None:
     """Write scaling.csv, docs/benchmarks/scaling.md and docs/_static/scaling.png, after every measurement."""
-    grid = QUICK if quick else Grid()
+    grid = QUICK if quick else ATLAS if atlas else Grid()
     # What was only tried does not belong into the documentation.
     docs = docs or (results if quick else REPOSITORY / "docs")
     table = results / "scaling.csv"

@@ -5,17 +5,22 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import scvi
+from anndata.experimental import read_elem_lazy
 from mudata import MuData
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
+
+from scdart import pp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +57,29 @@ def browser() -> Iterator[Chrome]:
     started = webdriver.Chrome(options, webdriver.ChromeService(driver))
     yield started
     started.quit()
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Callable[[MuData, str], MuData]:
+    """Write a MuData, and open it with counts on disk: in ``"h5mu"``, ``"zarr"`` or ``"dask"``, which reads h5mu."""
+    numbers = count()
+
+    def opened(mdata: MuData, kind: str) -> MuData:
+        path = tmp_path / f"stored{next(numbers)}.{'zarr' if kind == 'zarr' else 'h5mu'}"
+        if kind == "zarr":
+            mdata.write_zarr(path)
+            return pp.from_store(path)
+        mdata.write(path)
+        if kind == "h5mu":
+            return pp.from_store(path)
+        pytest.importorskip("dask")
+        lazy = mdata.copy()
+        with h5py.File(path) as file:
+            for mod, adata in lazy.mod.items():
+                adata.X = read_elem_lazy(file[f"mod/{mod}/X"], chunks=(50, adata.n_vars))
+        return lazy
+
+    return opened
 
 
 class ExactSearch:

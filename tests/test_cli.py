@@ -15,11 +15,11 @@ import pytest
 from matplotlib.image import imread
 from typer.testing import CliRunner
 
-from scdart import _demo, metrics, tl
+from scdart import _chunks, _demo, metrics, tl
 from scdart.cli import app
 from scdart.datasets import simulate
 from scdart.model import PRESETS, SCDART
-from scdart.pp import diffusion_coordinates
+from scdart.pp import diffusion_coordinates, from_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,14 +145,55 @@ def test_integrate_reads_two_files(paired_file, tmp_path):
     out = mudata.read_h5mu(tmp_path / "out.h5mu")
     assert out.obsm["X_scdart"].shape[0] == out["rna"].n_obs + out["atac"].n_obs
     assert "rna.h5ad, atac.h5ad -> " in result.stdout
+    wrong = run("integrate", *files, "--output", tmp_path / "other.h5mu", "--memory", "8GB")
+    check_error(wrong, "rna.h5ad is read as a whole")
     for inputs in ([], files[:2], [paired_file, *files]):
         wrong = run("integrate", *inputs, "--output", tmp_path / "other.h5mu")
         check_error(wrong, "Pass either INPUT, with both modalities, or --rna and --atac")
 
 
+@pytest.mark.parametrize("suffix", [".h5mu", ".zarr"])
+def test_integrate_leaves_counts_on_disk(paired_file, tmp_path, suffix):
+    source = paired_file
+    if suffix == ".zarr":
+        source = tmp_path / "counts.zarr"
+        mudata.read_h5mu(paired_file).write_zarr(source)
+    memory = ["--memory", "4 GB"] if suffix == ".h5mu" else []
+    result = integrate(source, tmp_path / f"out{suffix}", *memory)
+    assert result.exit_code == 0, result.output
+    written, expected = from_store(tmp_path / f"out{suffix}"), mudata.read_h5mu(paired_file)
+    tl.integrate(expected, random_state=0, max_epochs=1, train_kwargs={"enable_progress_bar": False})
+    np.testing.assert_array_equal(written.obsm["X_scdart"], expected.obsm["X_scdart"])
+    assert written.uns["scdart"]["anchors"] == "inferred"
+    for mod in ("rna", "atac"):
+        np.testing.assert_array_equal(written[mod].obsm["X_anchors"], expected[mod].obsm["X_anchors"])
+        assert (written[mod].X[:] != expected[mod].X).nnz == 0
+    assert "X_scdart" not in from_store(source).obsm
+    if suffix == ".zarr":
+        check_error(integrate(source, tmp_path / "out.zarr"), "must be a new folder")
+        check_error(integrate(source, tmp_path / "out.h5mu"), "ends with .zarr")
+    assert sorted(path.name for path in tmp_path.iterdir() if path != source) == [f"out{suffix}"]
+
+
+def test_memory_bounds_what_is_held(paired_file, tmp_path, monkeypatch):
+    held = []
+
+    def watched(*_, **__):
+        held.append(_chunks._room.get())
+        raise ValueError("enough")
+
+    monkeypatch.setattr(tl, "integrate", watched)
+    for memory in ("2.5GB", "8g"):
+        check_error(integrate(paired_file, tmp_path / "out.h5mu", "--memory", memory), "enough")
+    assert held == [2**27, 13 * 2**26]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--memory", "much"], "--memory much is no size"),
+        (["--memory", "1.2.3GB"], "is no size"),
+        (["--memory", "500MB"], "--memory 500MB is too little"),
         (["--rna-mod", "gex"], "rna_mod='gex' is not a modality"),
         (["--rna-layer", "counts"], "layers"),
         (["--label-key", "type"], "no column 'type'"),

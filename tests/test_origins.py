@@ -169,23 +169,9 @@ def test_a_layer_with_the_same_counts_is_the_same(mdata):
     SCDART.setup_mudata(mdata, rna_layer="counts", atac_layer="counts")
 
 
-class Lazy(np.ndarray):
-    """Stands in for an array of dask."""
-
-    def compute(self):
-        return np.asarray(self)
-
-
-@pytest.mark.parametrize(
-    ("counts", "message"),
-    [
-        (lambda x: x * 1e300, "2,.* values that are negative, NaN or infinite, or beyond any count, such as"),
-        (lambda x: x.toarray().view(Lazy), r"mdata.mod\['rna'\].X is computed as it is needed.*compute\(\)"),
-    ],
-)
-def test_what_no_counts_can_be_is_refused(mdata, counts, message):
-    mdata["rna"].X = counts(mdata["rna"].X.astype(np.float64))
-    with pytest.raises(ValueError, match=message):
+def test_what_no_counts_can_be_is_refused(mdata):
+    mdata["rna"].X = mdata["rna"].X.astype(np.float64) * 1e300
+    with pytest.raises(ValueError, match="2,.* values that are negative, .*, or beyond any count, such as"):
         pp.diffusion_coordinates(mdata)
 
 

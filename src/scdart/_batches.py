@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from ._chunks import transformed
 from ._constants import BATCH_FACTORS
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
     from mudata import MuData
+
+    from ._chunks import Matrix
 
 #: Least cells of a batch from which factors are estimated, with the default number of neighbours.
 MIN_BATCH = 21
@@ -52,8 +55,11 @@ class BatchEffects(NamedTuple):
     codes: np.ndarray
     factors: np.ndarray
 
-    def corrected(self, values: sp.csr_matrix) -> sp.csr_matrix:
+    def corrected(self, values: Matrix) -> Matrix:
         """Take the effects out of counts or weights of shape (n_cells, n_features), which stay as they are."""
+        return transformed(values, lambda chunk, rows: BatchEffects(self.codes[rows], self.factors)._scaled(chunk))
+
+    def _scaled(self, values: sp.csr_matrix) -> sp.csr_matrix:
         data = np.empty(values.nnz, dtype=np.float32)
         starts = np.searchsorted(values.indptr, np.arange(0, values.nnz + _CHUNK, _CHUNK), side="right") - 1
         for first, last in zip(starts, [*starts[1:], values.shape[0]], strict=True):

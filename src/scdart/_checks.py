@@ -11,10 +11,14 @@ import pandas as pd
 from mudata import MuData
 from scipy import sparse
 
+from ._chunks import mapped, on_disk
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from anndata import AnnData
+
+    from ._chunks import Rows
 
 T = TypeVar("T")
 
@@ -115,28 +119,50 @@ def stored_counts(adata: AnnData, layer: str | None, modality: str) -> Any:
     counts = adata.X if layer is None else adata.layers[layer]
     if counts is None:
         raise ValueError(f"{slot} is empty: name the layer that holds the counts.")
-    if hasattr(counts, "compute"):
-        raise ValueError(f"{slot} is computed as it is needed, by dask or the like: load it first, as its .compute().")
     if not on_disk(counts):
-        known_of(counts, "soundness", lambda: _check_values(counts, adata, slot, modality))
+        known_of(counts, "soundness", lambda: check_values(counts, adata, layer, modality))
     return counts
 
 
-def _check_values(counts: Any, adata: AnnData, slot: str, modality: str) -> None:
+def check_values(counts: Any, adata: AnnData, layer: str | None, modality: str) -> None:
+    """Raise unless counts are finite, not negative, and in every cell; all are read.
+
+    Parameters
+    ----------
+    counts
+        Counts in memory, or :class:`RowChunks` of those on disk.
+    adata, layer, modality
+        As of :func:`stored_counts`.
+    """
+    slot, flaws = counts_slot(layer, modality), mapped(counts, _flaws)
+    n_invalid, n_empty = (sum(flaw[column] for flaw in flaws) for column in ("n_invalid", "n_empty"))
+    if n_invalid:
+        raise ValueError(
+            f"{slot} holds {n_invalid:,} values that are negative, NaN or infinite, or beyond any count, such as "
+            f"{next(flaw['value'] for flaw in flaws if flaw['n_invalid'])}: pass counts, not scaled data."
+        )
+    if n_empty:
+        cell = adata.obs_names[next(flaw["cell"] for flaw in flaws if flaw["n_empty"])]
+        raise ValueError(
+            f"{slot} has {n_empty:,} cells without counts, such as {cell!r}: remove them first "
+            f"(`scanpy.pp.filter_cells(mdata[{modality!r}], min_counts=1)`, then `mdata.update()`)."
+        )
+
+
+def _flaws(counts: Any, rows: Rows) -> list[dict[str, Any]]:
+    """Count the values of some cells that cannot be counts, and the cells without any, with an example of either."""
     values = counts.data if sparse.issparse(counts) else np.asarray(counts)
     invalid = ~((values >= 0) & (values <= _MOST_COUNTS))  # which NaN is neither
-    if invalid.any():
-        raise ValueError(
-            f"{slot} holds {invalid.sum():,} values that are negative, NaN or infinite, or beyond any count, such as "
-            f"{values[invalid][0]}: "
-            "pass counts, not scaled data."
-        )
     empty = np.asarray(counts.sum(axis=1)).ravel() == 0
-    if empty.any():
-        raise ValueError(
-            f"{slot} has {empty.sum():,} cells without counts, such as {adata.obs_names[empty][0]!r}: remove them "
-            f"first (`scanpy.pp.filter_cells(mdata[{modality!r}], min_counts=1)`, then `mdata.update()`)."
-        )
+    first = (rows.start or 0) if isinstance(rows, slice) else rows[0]
+    return [
+        {
+            "n_invalid": int(invalid.sum()),
+            "value": values[invalid][0] if invalid.any() else None,
+            "n_empty": int(empty.sum()),
+            "cell": first + int(np.argmax(empty)),
+        }
+    ]
 
 
 def are_whole(counts: Any) -> bool:
@@ -165,11 +191,6 @@ def known_of(counts: Any, what: str, compute: Callable[[], T]) -> T:
     if known is not None:
         known.append((counts, what, value))
     return value
-
-
-def on_disk(counts: Any) -> bool:
-    """Whether counts are read from a file, a few rows at a time: `X` of backed data, whose layers are in memory."""
-    return not (sparse.issparse(counts) or isinstance(counts, np.ndarray))
 
 
 def counts_slot(layer: str | None, modality: str) -> str:
@@ -264,4 +285,5 @@ def by_gene(stored: Any, genes: pd.Index, slot: str) -> Any:
 
 def _prior_genes(described: Any) -> np.ndarray | None:
     genes = described.get("genes") if hasattr(described, "get") else None
-    return None if genes is None else np.asarray(genes, dtype=str)
+    # From zarr come texts of a type that NumPy cannot cast as a whole.
+    return None if genes is None else np.array(list(genes), dtype=str)

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import sparse
 
 from scdart._checks import stored_counts
+from scdart._chunks import as_matrix, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,9 +55,11 @@ def measured_expression(rna: AnnData, genes: Sequence[str], layer: str | None, m
     if (columns < 0).any():
         missing = [gene for gene, column in zip(genes, columns, strict=True) if column < 0]
         raise KeyError(f"genes {missing[:5]} are not in mdata[{mod!r}].var_names.")
-    counts = stored_counts(rna, layer, mod)
+    counts = as_matrix(stored_counts(rna, layer, mod))
     library = np.asarray(counts.sum(axis=1)).ravel()
-    scaled = sparse.diags(np.median(library) / library) @ sparse.csr_matrix(counts[:, columns])
+    scaled = sparse.diags(np.median(library) / library) @ sparse.csr_matrix(
+        mapped(counts, lambda chunk, rows: chunk[:, columns])
+    )
     return sparse.csr_matrix(scaled.log1p(), dtype=np.float32)
 
 

@@ -24,14 +24,14 @@ _MIB = 2**20
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give the name of a new file, which takes the place of ``path`` if all goes well, and else is removed.
+    """Give the name of a new file or folder, which takes the place of ``path`` if all goes well, and else is removed.
 
     A reader, a kill and a full disk so find either what was there before or what is new, and nothing in between.
 
     Parameters
     ----------
     path
-        The file to write.
+        The file to write, or a folder that does not exist.
 
     Yields
     ------
@@ -55,6 +55,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 shutil.copymode(target, part)
             part.replace(target)
         finally:
+            if part.is_dir():
+                shutil.rmtree(part)
             part.unlink(missing_ok=True)
 
 
@@ -147,6 +149,16 @@ def size_of(mdata: MuData) -> int:
     return sum(map(_n_bytes, slots))
 
 
+def is_zarr(path: Path) -> bool:
+    """Whether it is a folder with a zarr store, and not one of Cell Ranger."""
+    return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
+
+
+def stored_size(path: Path) -> int:
+    """Bytes that a file takes, or a folder with all that is in it."""
+    return sum(each.stat().st_size for each in (path.rglob("*") if path.is_dir() else [path]) if each.is_file())
+
+
 def is_whole(path: Path) -> bool:
     """Whether a file of :func:`torch.save` was written to its end, where the list of its parts stands."""
     return path.is_file() and zipfile.is_zipfile(path)
@@ -166,6 +178,11 @@ def _beside(target: Path) -> Path:
 
 def _to_disk(path: Path) -> None:
     """Wait until a file is on the disk: some systems only then find that the disk is full."""
+    if path.is_dir():
+        for each in path.rglob("*"):
+            if each.is_file():
+                _to_disk(each)
+        return
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from scdart._checks import check_up_to_date
+from scdart._chunks import columns_of
 from scdart._process import root_logger_kept
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def positions(mdata: MuData, modality: str) -> np.ndarray:
 def feature_values(adata: AnnData, feature: str, *, layer: str | None = None) -> np.ndarray:
     """Values of one feature in all cells; ``AnnData.obs_vector``, which does the same, is deprecated from 0.13 on."""
     matrix = adata.X if layer is None else adata.layers[layer]
-    values = matrix[:, [adata.var_names.get_loc(feature)]]
+    values = columns_of(matrix, [adata.var_names.get_loc(feature)])
     return np.asarray(values.toarray() if sparse.issparse(values) else values).ravel()
 
 

@@ -16,7 +16,8 @@ import pandas as pd
 from scipy import sparse
 
 from ._batches import batch_labels, batches_of, has_factors
-from ._checks import counts_slot, known_of, on_disk
+from ._checks import counts_slot, known_of
+from ._chunks import on_disk, take
 from ._constants import BATCH_FACTORS
 from ._groups import label_names
 
@@ -131,7 +132,8 @@ def difference(made_from: Mapping[str, Any] | None, now: Mapping[str, Any]) -> s
             return f"it was made from other {key}"
     if made_from.get("batches") != now.get("batches"):
         return "it was made knowing other batches, or none"
-    if differs("values" if "values" in now else "sample"):
+    # What was made from counts on disk knows a sample of them, and so does what is compared while they are there.
+    if differs("values" if "values" in made_from and "values" in now else "sample"):
         return f"it was made from {made_from['slot']}, and {now['slot']} does not hold the same values now"
     return None
 
@@ -164,7 +166,7 @@ def _described(slot: str, values: Any, cells: np.ndarray, features: np.ndarray) 
     described = {**_cells(slot, cells), "n_features": len(features)}
     # The same cells whatever their order.
     sample = np.sort(np.argsort(cells)[:_SAMPLE])
-    described["sample"] = _total_of(values[sample], cells[sample], features)
+    described["sample"] = _total_of(take(values, sample), cells[sample], features)
     if not on_disk(values):
         of = f"total of {described['cells']} and {_total(features)}"
         described["values"] = known_of(values, of, lambda: _total_of(values, cells, features))

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sklearn.model_selection import KFold
 
+from ._chunks import RowChunks, transformed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import scipy.sparse as sp
+
+    from ._chunks import Matrix
 
 #: Penalty in units of the mean squared length of centred rows: independent of the number and the scale of features.
 _PENALTY = 3.0
@@ -35,15 +39,16 @@ class Ridge(NamedTuple):
     coefficients: np.ndarray
     intercept: np.ndarray
 
-    def predict(self, features: sp.csr_matrix) -> np.ndarray:
+    def predict(self, features: Matrix) -> np.ndarray:
         """Predict the targets of other rows."""
         return features @ self.coefficients + self.intercept
 
 
-def ridge_penalty(features: sp.csr_matrix) -> float:
+def ridge_penalty(features: Matrix) -> float:
     """Penalty that suits features of any scale: three times the mean squared length of centred rows."""
     mean = np.asarray(features.mean(axis=0)).ravel()
-    return _PENALTY * float(features.multiply(features).sum() / features.shape[0] - mean @ mean)
+    squares = transformed(features, lambda chunk, rows: chunk.multiply(chunk))
+    return _PENALTY * float(squares.sum() / features.shape[0] - mean @ mean)
 
 
 def fit_ridge(
@@ -90,7 +95,7 @@ def fit_ridge(
 
 
 def cross_fitted_ridge(
-    features: sp.csr_matrix,
+    features: Matrix,
     targets: np.ndarray,
     rows: np.ndarray,
     rng: np.random.Generator,
@@ -104,7 +109,7 @@ def cross_fitted_ridge(
     Parameters
     ----------
     features
-        Shape (n_rows, n_features), never made dense.
+        Shape (n_rows, n_features), never made dense. Of those on disk, rows with targets are read into memory.
     targets
         Targets of some of the rows, of shape (n_targeted, n_targets).
     rows
@@ -122,16 +127,18 @@ def cross_fitted_ridge(
     weights = np.ones(len(rows)) if weights is None else weights
     others = np.setdiff1d(np.arange(features.shape[0]), rows)
 
+    # Those on disk are read once for all folds.
+    own, place = (features[rows], np.arange(len(rows))) if isinstance(features, RowChunks) else (features, rows)
     predicted = np.zeros((features.shape[0], targets.shape[1]))
     folds = KFold(min(_N_FOLDS, len(rows)), shuffle=True, random_state=int(rng.integers(2**31)))
     models = []
     for train, test in folds.split(rows):
-        models.append(fit_ridge(features[rows[train]], targets[train], penalty, _TOLERANCE, weights[train]))
-        predicted[rows[test]] = models[-1].predict(features[rows[test]])
+        models.append(fit_ridge(own[place[train]], targets[train], penalty, _TOLERANCE, weights[train]))
+        predicted[rows[test]] = models[-1].predict(own[place[test]])
     if len(others):
         # Linear models: their mean predicts as the mean of their predictions does.
         mean = Ridge(*(np.mean(parts, axis=0) for parts in zip(*models, strict=True)))
-        predicted[others] = mean.predict(features[others])
+        predicted[others] = mean.predict(features)[others]
     return predicted
 
 

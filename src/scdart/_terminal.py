@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import warnings
 from contextlib import contextmanager
@@ -82,6 +83,15 @@ class Stages(logging.Handler):
 def progress_bar() -> dict[str, Any]:
     """Options of training: a bar only where someone can watch it."""
     return {"enable_progress_bar": sys.stderr.isatty()}
+
+
+def bytes_of(size: str, option: str) -> int:
+    """Read a size such as ``8GB``."""
+    found = re.fullmatch(r"([0-9.]+) *([KMGT]?)i?B?", size.strip(), re.IGNORECASE)
+    try:
+        return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")) if found else int(size)
+    except ValueError:
+        raise ValueError(f"{option} {size} is no size: write it as 8GB or 500MB.") from None
 
 
 def peak_memory() -> int | None:

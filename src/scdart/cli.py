@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,11 +15,13 @@ from rich.table import Column, Table
 
 from scdart import __version__
 from scdart._constants import ATAC, GENE_ACTIVITY, RNA, X_SCDART
-from scdart._files import check_place, replacing, size_of
-from scdart._terminal import Stages, peak_memory, progress_bar, reporting
+from scdart._files import check_place, is_zarr, replacing, size_of, stored_size
+from scdart._terminal import Stages, bytes_of, peak_memory, progress_bar, reporting
 
 # torch, scvi-tools and scanpy take seconds to import: commands import what they need, so that help is there at once.
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from mudata import MuData
 
 logger = logging.getLogger("scdart.cli")
@@ -28,6 +31,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+#: Memory that libraries take, in bytes, and the share of the rest that counts may take: what is made of them takes
+#: a few times as much.
+_OWN_MEMORY, _SHARE_OF_COUNTS = 3 * 2**29, 1 / 8
 
 #: Cells that are compared with each other at most, since all with all is quadratic.
 _MAX_SCORED = 10_000
@@ -96,10 +103,15 @@ def demo(
 
 @app.command()
 def integrate(
-    output: Annotated[Path, typer.Option(help="File to write: the input with its latent space, .h5mu.")],
+    output: Annotated[
+        Path, typer.Option(help="File to write: the input with its latent space, .h5mu; of a zarr store, another.")
+    ],
     input_path: Annotated[
         Path | None,
-        typer.Argument(metavar="[INPUT]", help="Raw counts of RNA and ATAC: .h5mu, or a multiome of Cell Ranger ARC."),
+        typer.Argument(
+            metavar="[INPUT]",
+            help="Raw counts of RNA and ATAC: .h5mu, a zarr store, or a multiome of Cell Ranger ARC.",
+        ),
     ] = None,
     rna: Annotated[
         Path | None,
@@ -140,6 +152,10 @@ def integrate(
         Path | None,
         typer.Option(help="Folder for the state of training, from which the same command goes on if it is killed."),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Memory to get by with, such as 8GB: counts in .h5mu that take too much of it stay on disk."),
+    ] = None,
     n_models: Annotated[
         int, typer.Option(min=1, help="Trainings with different random states; cells that move get less confidence.")
     ] = 1,
@@ -151,10 +167,12 @@ def integrate(
     """Integrate a file, and write it with the latent space in obsm["X_scdart"]."""
     with reporting(verbose=verbose) as stages:
         inputs = _inputs(input_path, rna, atac)
+        store = _store(inputs, memory)
         _check_output(output, inputs)
+        room = _room(memory)
         logger.info("Reading %s", " and ".join(path.name for path in inputs))
-        mdata = _read_all(inputs, rna_mod, atac_mod)
-        check_place(output, f"--output {output}", size_of(mdata))
+        mdata = _read_all(inputs, rna_mod, atac_mod) if store is None else _open(store)
+        check_place(output, f"--output {output}", size_of(mdata) if store is None else stored_size(store))
         if annotation is not None and not annotation.is_file():
             raise FileNotFoundError(f"--annotation {annotation} does not exist.")
         if annotation is not None and gene_scores:
@@ -163,33 +181,38 @@ def integrate(
             if label_key is not None and mod in mdata.mod and label_key not in mdata[mod].obs:
                 raise KeyError(f"mdata[{mod!r}].obs has no column {label_key!r} (--label-key).")
         from scdart import pp, tl
+        from scdart._stores import write_results
 
         if gene_scores:
             pp.gene_scores(mdata, rna_mod=rna_mod, atac_mod=atac_mod, atac_layer=atac_layer)
-        tl.integrate(
-            mdata,
-            annotation,
-            domain=domain,  # type: ignore[arg-type]  # which integrate checks
-            n_latent=n_latent,
-            t=t,
-            preset=preset.value,
-            max_epochs=max_epochs,
-            rna_layer=rna_layer,
-            atac_layer=atac_layer,
-            rna_mod=rna_mod,
-            atac_mod=atac_mod,
-            groups_key=groups_key,
-            ordered=ordered,
-            batch_key=batch_key,
-            random_state=seed,
-            train_kwargs=progress_bar(),
-            save_model=save_model,
-            checkpoint=checkpoint,
-            n_models=n_models,
-        )
+        with room:
+            tl.integrate(
+                mdata,
+                annotation,
+                domain=domain,  # type: ignore[arg-type]  # which integrate checks
+                n_latent=n_latent,
+                t=t,
+                preset=preset.value,
+                max_epochs=max_epochs,
+                rna_layer=rna_layer,
+                atac_layer=atac_layer,
+                rna_mod=rna_mod,
+                atac_mod=atac_mod,
+                groups_key=groups_key,
+                ordered=ordered,
+                batch_key=batch_key,
+                random_state=seed,
+                train_kwargs=progress_bar(),
+                save_model=save_model,
+                checkpoint=checkpoint,
+                n_models=n_models,
+            )
         logger.info("Writing %s", output)
         with replacing(output) as part:
-            mdata.write(part)
+            if store is None:
+                mdata.write(part)
+            else:
+                write_results(mdata, store, part)
         summary = _describe(mdata, rna_mod, atac_mod, stages) | _evaluate(mdata, rna_mod, atac_mod, label_key)
         summary |= {"confidence": f"{mdata.uns['scdart']['confidence']:.2f} (0: no reason to believe it, 1: certain)"}
     table = Table(show_header=False, title=f"{', '.join(path.name for path in inputs)} -> {output}")
@@ -275,8 +298,48 @@ def _read_all(paths: list[Path], rna_mod: str, atac_mod: str) -> MuData:
     return pp.from_files(*paths, rna_mod=rna_mod, atac_mod=atac_mod)
 
 
+def _store(inputs: list[Path], memory: str | None) -> Path | None:
+    """Get the file or store whose counts stay on disk; ``None`` where they are read into memory."""
+    if is_zarr(inputs[0]):
+        return inputs[0]
+    if memory is None:
+        return None
+    if len(inputs) > 1 or inputs[0].suffix != ".h5mu":
+        raise ValueError(
+            f"--memory {memory} is about counts that can stay on disk, and {inputs[0]} is read as a whole: pass one "
+            ".h5mu, which mdata.write makes, or a zarr store."
+        )
+    return inputs[0]
+
+
+def _room(memory: str | None) -> AbstractContextManager[None]:
+    """Let what is read of counts, and what is made of it, fit into some memory beside libraries."""
+    if memory is None:
+        return nullcontext()
+    left = bytes_of(memory, "--memory") - _OWN_MEMORY
+    if left <= 0:
+        raise ValueError(
+            f"--memory {memory} is too little: the libraries alone take {_OWN_MEMORY / 2**30:.1f} GiB. Pass at least "
+            "2GB, and more for many cells."
+        )
+    from scdart._chunks import room_for
+
+    return room_for(int(left * _SHARE_OF_COUNTS))
+
+
+def _open(path: Path) -> MuData:
+    from scdart import pp
+
+    return pp.from_store(path)
+
+
 def _check_output(path: Path, inputs: list[Path]) -> None:
-    if path.suffix != ".h5mu":
+    if is_zarr(inputs[0]):
+        if path.suffix != ".zarr" or path.exists():
+            raise ValueError(
+                f"--output {path} must be a new folder that ends with .zarr, as the input is a zarr store."
+            )
+    elif path.suffix != ".h5mu":
         raise ValueError(f"--output {path} must end with .h5mu.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"--output {path}: the folder {path.parent} does not exist.")

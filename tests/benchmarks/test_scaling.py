@@ -26,6 +26,8 @@ TINY = scaling.Grid(
     batched_cells=(120,),
     backed_cells=(),
     component_cells=(),
+    stored=(),
+    result_cells=(),
     reference_cells=60,
     reference_peaks=200,
 )
@@ -138,7 +140,13 @@ def test_page_tells_loading_backed_memory_and_the_largest_run():
     minibatch = largest[:1].assign(stage="minibatch", seconds=0.06)
     backed = pd.concat([results[:1].assign(task="backed", cells=n, stage="step", gib=n / 100) for n in (100, 300)])
     components = results[:1].assign(task="components", cells=7_000, stage="coordinates", seconds=12.5, wall=13.5)
-    text = page(pd.concat([results, largest, minibatch, backed, components]), 400, {}, "", "", "")
+    stored = results.query("cells == 120 and task == 'scdart'").assign(task="stored", gib=0.5)
+    done = components.assign(task="results", cells=9_000, stage="foscttm")
+    text = page(pd.concat([results, largest, minibatch, backed, components, stored, done]), 400, {}, "", "", "")
+    assert {"| 120 cells, 400 peaks, from a file", "| 120 cells, 400 peaks, in memory"} <= {
+        line.rpartition("|")[0][: line.find("|", 1)].strip() for line in text.splitlines() if line.startswith("| 120 c")
+    }
+    assert "| 9,000 cells, foscttm | 12.5" in text
     assert "## 240 cells, 800 peaks" in text
     assert "5.0%" in text
     assert "grows by 2.00 GiB" in text
@@ -192,6 +200,8 @@ def test_run_keeps_what_is_measured_and_reports_failures(monkeypatch):
         ("reference step", "step of 256 cells"),
         ("components", "coordinates"),
         ("backed", "step"),
+        ("stored", "anchors"),
+        ("results", "foscttm"),
     ],
 )
 def test_stages_are_measured(task, stage, capsys):

@@ -8,7 +8,7 @@ import pytest
 import scvi
 from scipy import sparse
 
-from scdart import _origins, pp, tl
+from scdart import _origins, pp
 from scdart.model import SCDART, _initialization
 
 
@@ -92,13 +92,6 @@ def test_reads_no_more_rows_than_a_chunk_at_a_time(path, monkeypatch):
     assert max(n_rows) == 20
 
 
-@pytest.mark.parametrize("path", ["sparse"], indirect=True)
-@pytest.mark.parametrize("prepare", [pp.diffusion_coordinates, pp.anchors, tl.integrate])
-def test_preparation_says_that_it_needs_counts_in_memory(path, prepare):
-    with pytest.raises(ValueError, match=r"mod\['rna'\]\.X is on disk.*before the data are written"):
-        prepare(mudata.read_h5mu(path, backed="r"))
-
-
 def test_preparation_without_counts(path):
     mdata = mudata.read_h5mu(path, backed="r")
     for adata in mdata.mod.values():
@@ -116,3 +109,10 @@ def test_layers_of_backed_data_are_checked(path):
     mdata.write(path)
     with pytest.raises(ValueError, match=r"layers\['scaled'\] holds .* negative"):
         SCDART.setup_mudata(mudata.read_h5mu(path, backed="r"), rna_layer="scaled")
+
+
+def test_minibatches_of_dask_are_those_in_memory(make_mdata, stored):
+    mdata = make_mdata()
+    in_memory, lazy = train(mdata), train(stored(mdata, "dask"))
+    np.testing.assert_array_equal(lazy.get_latent_representation(), in_memory.get_latent_representation())
+    np.testing.assert_array_equal(lazy.get_gene_activity(), in_memory.get_gene_activity())

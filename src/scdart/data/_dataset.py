@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 from torch.utils.data import DataLoader, Dataset
 
+from scdart._chunks import take
 from scdart._constants import ATAC, RNA
 
 from ._constants import BATCH_KEYS
@@ -88,13 +89,7 @@ def sequential_loader(
 
 
 def _take(data: Any, rows: np.ndarray) -> Any:
-    if isinstance(data, pd.DataFrame):
-        return data.iloc[rows].to_numpy()
-    if isinstance(data, np.ndarray) or sparse.issparse(data):
-        return data[rows]
-    # On disk: rows can only be read in increasing order and once each.
-    wanted, position = np.unique(rows, return_inverse=True)
-    return data[wanted][position]
+    return data.iloc[rows].to_numpy() if isinstance(data, pd.DataFrame) else take(data, rows)
 
 
 def _tensor(values: Any) -> torch.Tensor:

@@ -18,7 +18,8 @@ from scvi.data.fields import (
 )
 
 from scdart._batches import batches_of
-from scdart._checks import are_whole, by_gene, on_disk
+from scdart._checks import are_whole, by_gene
+from scdart._chunks import on_disk
 from scdart._groups import label_names
 
 if TYPE_CHECKING:

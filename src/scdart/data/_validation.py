@@ -12,7 +12,8 @@ from scvi import settings
 
 from scdart._anchor_slots import are_as_written, check_fit, confidence_slot, origin_of_anchors
 from scdart._batches import check_batches, stored_effects
-from scdart._checks import are_whole, check_mudata, check_up_to_date, checked_prior, counts_slot, on_disk, stored_counts
+from scdart._checks import are_whole, check_mudata, check_up_to_date, checked_prior, counts_slot, stored_counts
+from scdart._chunks import on_disk
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, RNA
 from scdart._groups import known_groups
 from scdart._mudata import modality_rows, positions

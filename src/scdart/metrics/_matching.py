@@ -65,10 +65,13 @@ def foscttm(z_rna: ArrayLike, z_atac: ArrayLike) -> float:
     """
     rna, atac = check_mates(z_rna, z_atac)
     mate = _squared_mate_distances(rna, atac)
-    closer_atac, tied_atac = _closer_and_tied(rna, atac, mate)
-    closer_rna, tied_rna = _closer_and_tied(atac, rna, mate)
-    closer = closer_atac + closer_rna + 0.5 * (tied_atac + tied_rna)
-    return float(closer.mean() / (2 * (len(rna) - 1)))
+    n_closer, n_tied = 0, 0
+    for rows, distance in squared_distance_blocks(rna, atac):
+        np.fill_diagonal(distance[:, rows], np.inf)
+        for of_rows_or_columns in (mate[rows, None], mate):
+            n_closer += int(np.count_nonzero(distance < of_rows_or_columns))
+            n_tied += int(np.count_nonzero(distance == of_rows_or_columns))
+    return (n_closer + 0.5 * n_tied) / len(rna) / (2 * (len(rna) - 1))
 
 
 @overload

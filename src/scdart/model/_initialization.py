@@ -17,11 +17,13 @@ from scvi import settings
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 
+from scdart._chunks import on_disk, rows_at_once
 from scdart._constants import ATAC, RNA
 from scdart._progress import parts
 from scdart._ridge import fit_ridge, ridge_penalty
 from scdart.data import (
     BATCH_KEYS,
+    MODALITIES,
     registered_anchors,
     registered_batch_factors,
     registered_n_cells,
@@ -133,7 +135,9 @@ def _chunks(
     manager: AnnDataManager, role: str, rows: np.ndarray | None = None
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     rows = np.arange(registered_n_cells(manager)[role]) if rows is None else rows
-    for batch in sequential_loader(manager, role, rows, batch_size=_CHUNK):
+    counts = manager.get_from_registry(MODALITIES[role].counts)
+    n_rows = min(_CHUNK, rows_at_once(counts)) if on_disk(counts) else _CHUNK
+    for batch in sequential_loader(manager, role, rows, batch_size=n_rows):
         yield batch[role][BATCH_KEYS.COUNTS], batch[role][BATCH_KEYS.BATCH]
 
 

@@ -13,6 +13,7 @@ import torch
 from scdart import pp
 from scdart._batches import MIN_BATCH, batch_labels, check_batches
 from scdart._checks import stored_counts
+from scdart._chunks import take
 from scdart._options import check_options
 from scdart._random import seed_of
 from scdart.data import MODALITIES, BatchField, names_of_modalities, registered_batches, registered_names
@@ -145,8 +146,8 @@ class NewBatchesMixin(InferenceMixin):
             role,
             sp.vstack(
                 [
-                    sp.csr_matrix(self.adata_manager.get_from_registry(MODALITIES[role].counts)[rows]),
-                    sp.csr_matrix(counts[is_new]),
+                    sp.csr_matrix(take(self.adata_manager.get_from_registry(MODALITIES[role].counts), rows)),
+                    sp.csr_matrix(take(counts, is_new)),
                 ],
                 format="csr",
             ),

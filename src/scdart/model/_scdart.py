@@ -44,7 +44,7 @@ from ._new_batches import NewBatchesMixin
 from ._presets import PRESETS
 from ._replicates import ReplicatesMixin
 from ._saving import SavingMixin
-from ._training_plan import SCDARTTrainingPlan, check_plan
+from ._training_plan import SCDARTTrainingPlan, check_plan, check_precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -328,7 +328,7 @@ class SCDART(
         ValueError
             If an option is out of its range, early stopping or checkpointing is asked for without validation cells,
             ``plan_kwargs`` holds a name that is neither an option nor a loss term, ``checkpoint`` holds the state of
-            another run, or the training diverges.
+            another run, ``precision`` is not single, or the training diverges.
         OSError
             If ``checkpoint`` cannot be written to, or ``ckpt_path`` does not exist.
         """
@@ -385,6 +385,7 @@ def check_training(given: Mapping[str, Any]) -> None:
     """Raise unless options of :meth:`SCDART.train`, and of its training plan, can be trained with."""
     check_options(SCDART.train, given, batch_size=Range(2, 1_000_000))
     check_plan(given.get("plan_kwargs") or {})
+    check_precision({**given, **given.get("trainer_kwargs", {})}.get("precision"))
 
 
 def _batch_columns(

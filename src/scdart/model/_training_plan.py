@@ -143,3 +143,12 @@ def check_plan(given: Mapping[str, Any]) -> None:
     for term in LOSS_TERMS:
         if term.name in given:
             check_number(term.name, given[term.name], NOT_NEGATIVE)
+
+
+def check_precision(precision: Any) -> None:
+    """Raise unless training is to be in single precision, in which its sums over sparse rows and distances are."""
+    if precision not in (None, 32, "32", "32-true"):
+        raise ValueError(
+            f"precision={precision!r}: training takes single precision alone, since products with sparse counts and "
+            "distances between cells have no other. Leave it out."
+        )

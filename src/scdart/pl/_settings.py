@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from scdart import pp
 from scdart._batches import batch_labels
 from scdart._checks import stored_counts
+from scdart._chunks import as_matrix, transformed
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA
 from scdart._slots import given_times
 
@@ -35,10 +36,9 @@ def summarize_data(mdata: MuData, mods: Mapping[str, str], layers: Mapping[str, 
     columns = []
     for role, mod in mods.items():
         adata = mdata.mod[mod]
-        counts = stored_counts(adata, layers[role], mod)
-        counts = counts if sp.issparse(counts) else np.asarray(counts)
+        counts = as_matrix(stored_counts(adata, layers[role], mod))
         totals = np.asarray(counts.sum(axis=1)).ravel()
-        open_ = np.asarray((counts > 0).sum(axis=1)).ravel()
+        open_ = np.asarray(transformed(counts, lambda chunk, rows: chunk > 0).sum(axis=1)).ravel()
         columns.append(
             (
                 f"{adata.n_obs:,}",

@@ -10,6 +10,7 @@ from ._batch_factors import batch_factors
 from ._diffusion import diffusion_coordinates
 from ._from_anndata import from_anndata
 from ._from_files import from_files
+from ._from_store import from_store
 from ._gene_activity import gene_activity
 from ._set_gene_activity import gene_scores, set_gene_activity
 
@@ -19,6 +20,7 @@ __all__ = [
     "diffusion_coordinates",
     "from_anndata",
     "from_files",
+    "from_store",
     "gene_activity",
     "gene_scores",
     "set_anchors",

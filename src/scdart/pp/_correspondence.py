@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
+from scdart._chunks import mapped, transformed
 from scdart._ridge import cross_fitted_ridge
 
 from ._features import lsi, pca
@@ -17,6 +18,7 @@ from ._matching import Related, counterpart_confidence, drawn_by_label, related_
 from ._positions import Partners, knn_graph, relative_positions
 
 if TYPE_CHECKING:
+    from scdart._chunks import Matrix, Rows
     from scdart._groups import Groups
 
     from ._anchor_settings import AnchorSettings
@@ -45,14 +47,14 @@ class Evidence:
         Labels of cells: partners of a labelled cell have a label that goes with its own.
     """
 
-    expression: sp.csr_matrix
-    accessibility: sp.csr_matrix
+    expression: Matrix
+    accessibility: Matrix
     prior: sp.csr_matrix
     known: sp.csr_matrix | None = None
     groups: Groups | None = None
 
     def subset(self, rna: np.ndarray, atac: np.ndarray) -> Evidence:
-        """Keep some cells of either modality."""
+        """Keep some cells of either modality, in memory."""
         return replace(
             self,
             expression=self.expression[rna],
@@ -181,7 +183,7 @@ def refined_coordinates(
     origin: a population that one modality lacks must neither be fitted to its nearest neighbours in the other, nor
     move the point from which directions are seen.
     """
-    expression, accessibility = normalize(evidence.expression), normalize(evidence.accessibility)
+    expression, accessibility = unit_cells(evidence.expression), unit_cells(evidence.accessibility)
     rna_graph = knn_graph(landmarks.own_rna, settings.n_geodesic_neighbors)
     atac_graph = knn_graph(landmarks.own_atac, settings.n_geodesic_neighbors)
     refined, n_components = canonical.unit(), canonical.rna.shape[1]
@@ -288,7 +290,12 @@ def landmark_confidence(
     )
 
 
-def column_sums(matrix: sp.csr_matrix) -> np.ndarray:
+def unit_cells(features: Matrix) -> Matrix:
+    """Scale every cell to length 1."""
+    return transformed(features, lambda chunk, rows: normalize(chunk))
+
+
+def column_sums(matrix: Matrix) -> np.ndarray:
     """Sum over rows, as an array."""
     return np.asarray(matrix.sum(axis=0)).ravel()
 
@@ -299,13 +306,14 @@ def override_rows(weights: sp.csr_matrix, known: sp.csr_matrix) -> sp.csr_matrix
     return (sp.diags(inferred.astype(float)) @ weights + normalize(known, norm="l1")).tocsr()
 
 
-def _unit_variance(expression: sp.csr_matrix, min_detected: float) -> sp.csr_matrix:
-    mean = np.asarray(expression.mean(axis=0)).ravel()
-    variance = np.asarray(expression.multiply(expression).mean(axis=0)).ravel() - mean**2
-    detected = np.asarray((expression > 0).mean(axis=0)).ravel()
+def _unit_variance(expression: Matrix, min_detected: float) -> Matrix:
+    squares = transformed(expression, lambda chunk, rows: chunk.multiply(chunk))
+    expressed = transformed(expression, lambda chunk, rows: chunk > 0)
+    mean, mean_square, detected = (np.asarray(each.mean(axis=0)).ravel() for each in (expression, squares, expressed))
+    variance = mean_square - mean**2
     used = (variance > 1e-9) & (detected >= min_detected)
     scale = np.divide(1.0, np.sqrt(variance.clip(0)), out=np.zeros_like(variance), where=used)
-    return (expression @ sp.diags(scale)).tocsr()
+    return transformed(expression, lambda chunk, rows: (chunk @ sp.diags(scale)).tocsr())
 
 
 def _activity_products(evidence: Evidence, loadings: np.ndarray, max_residual: float) -> np.ndarray:
@@ -318,12 +326,15 @@ def _activity_products(evidence: Evidence, loadings: np.ndarray, max_residual: f
     per_cell = np.sqrt(accessibility @ np.asarray(prior.sum(axis=1)).ravel())
     per_gene = column_sums(accessibility) @ prior
     per_gene = np.sqrt(per_gene / per_gene.sum())
-    products = -np.outer(loadings @ per_gene, per_cell)
-    for start in range(0, accessibility.shape[0], _CHUNK):
-        activity = (accessibility[start : start + _CHUNK] @ prior).tocsr()
-        expected = np.repeat(per_cell[start : start + _CHUNK], np.diff(activity.indptr)) * per_gene[activity.indices]
+
+    def without_expected(chunk: sp.csr_matrix, rows: Rows) -> np.ndarray:
+        activity = (chunk @ prior).tocsr()
+        expected = np.repeat(per_cell[rows], np.diff(activity.indptr)) * per_gene[activity.indices]
         activity.data = np.minimum(activity.data / expected, max_residual + expected)
-        products[:, start : start + _CHUNK] += (activity @ loadings.T).T
+        return activity @ loadings.T
+
+    products = -np.outer(loadings @ per_gene, per_cell)
+    products += mapped(accessibility, without_expected, _CHUNK).T
     return products
 
 
@@ -338,7 +349,7 @@ class _Targets(NamedTuple):
 
 def _learned(
     canonical: np.ndarray,
-    features: sp.csr_matrix,
+    features: Matrix,
     targets: _Targets,
     settings: AnchorSettings,
     rng: np.random.Generator,

@@ -173,7 +173,7 @@ def diffusion_coordinates(
     reps = dict(use_rep or {})
     if not reps.keys() <= layers.keys():
         raise KeyError(f"use_rep names {list(reps)}: its keys must be among the modalities {list(layers)}")
-    inputs = {
+    inputs: dict[str, Any] = {
         mod: _representation(mdata, mod, reps[mod]) if mod in reps else modality_counts(mdata, mod, layer)
         for mod, layer in layers.items()
     }

@@ -14,13 +14,17 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import svd_flip
 
-from scdart._checks import counts_slot, on_disk, stored_counts
+from scdart._checks import check_values, counts_slot, stored_counts
+from scdart._chunks import RowChunks, as_matrix, on_disk, transformed
 from scdart._process import threads_kept
+
+from ._axes import leading_axes
 
 if TYPE_CHECKING:
     from mudata import MuData
 
     from scdart._batches import BatchEffects
+    from scdart._chunks import Matrix, Rows
 
 #: Factor on term frequencies before their logarithm, as in muon and Signac.
 _TFIDF_SCALE = 1e4
@@ -29,8 +33,10 @@ _TFIDF_SCALE = 1e4
 _ROUNDING = 1e-6
 
 
-def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> sp.csr_matrix:
+def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> Matrix:
     """Get the counts of one modality, checked: finite, not negative, no empty cell.
+
+    Those on disk are read once for this.
 
     Parameters
     ----------
@@ -43,26 +49,30 @@ def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> sp.csr
 
     Returns
     -------
-    Counts of shape (n_cells, n_features). The user's own arrays where they are CSR already: not to be written to.
+    Counts of shape (n_cells, n_features). The user's own arrays where they are CSR already: not to be written to. Those
+    on disk stay there unless they are small.
 
     Raises
     ------
     KeyError
         The layer is missing.
     ValueError
-        Counts are missing, negative, NaN or infinite, a cell has none, or they are on disk.
+        Counts are missing, negative, NaN or infinite, a cell has none, or they are on disk by column.
     """
     counts = stored_counts(mdata.mod[mod], layer, mod)
-    if on_disk(counts):
+    if not on_disk(counts):
+        return sp.csr_matrix(counts)
+    if getattr(counts, "format", "csr") != "csr":
         raise ValueError(
-            f"{counts_slot(layer, mod)} is on disk, and preparation reads counts as a whole: call "
-            "scdart.pp.diffusion_coordinates and scdart.pp.anchors before the data are written. Training then works on "
-            "backed data, and so does diffusion_coordinates with use_rep for both modalities."
+            f"{counts_slot(layer, mod)} is stored on disk by column, so that rows cannot be read one by one: write it "
+            "by row, adata.X = adata.X.tocsr()."
         )
-    return sp.csr_matrix(counts)
+    matrix = as_matrix(counts)
+    check_values(matrix, mdata.mod[mod], layer, mod)
+    return matrix
 
 
-def log_normalize(counts: sp.csr_matrix, target_sum: float | None = None) -> sp.csr_matrix:
+def log_normalize(counts: Matrix, target_sum: float | None = None) -> Matrix:
     """Scale every cell to the same library size and take log(1 + x).
 
     Parameters
@@ -76,14 +86,20 @@ def log_normalize(counts: sp.csr_matrix, target_sum: float | None = None) -> sp.
     -------
     Log-normalised expression of shape (n_cells, n_genes), float32.
     """
-    adata = AnnData(counts.astype(np.float32))
-    with threads_kept():
-        sc.pp.normalize_total(adata, target_sum=target_sum)
-        sc.pp.log1p(adata)
-    return adata.X
+    if isinstance(counts, RowChunks) and target_sum is None:
+        target_sum = float(np.median(counts.then(lambda chunk, rows: chunk.astype(np.float32)).sum(axis=1)))
+
+    def log_normalized(chunk: sp.csr_matrix, rows: Rows) -> sp.csr_matrix:
+        adata = AnnData(chunk.astype(np.float32))
+        with threads_kept():
+            sc.pp.normalize_total(adata, target_sum=target_sum)
+            sc.pp.log1p(adata)
+        return adata.X
+
+    return transformed(counts, log_normalized)
 
 
-def tfidf(counts: sp.csr_matrix) -> sp.csr_matrix:
+def tfidf(counts: Matrix) -> Matrix:
     r"""Weigh open peaks by TF-IDF, as muon does by default, whatever their counts.
 
     .. math:: w_{ij} = \log\Bigl(1 + 10^4 \frac{b_{ij}}{\sum_k b_{ik}}\Bigr)
@@ -99,29 +115,40 @@ def tfidf(counts: sp.csr_matrix) -> sp.csr_matrix:
     Weights of shape (n_cells, n_peaks), float32, that share the index arrays of `counts`: genome-wide, these indices
     are half of the memory.
     """
+    counts = transformed(counts, _without_zeros)
+    inverse_frequency = np.log1p(counts.shape[0] / np.maximum(counts.getnnz(axis=0), 1)).astype(np.float32)
+
+    def weighed(chunk: sp.csr_matrix, rows: Rows) -> sp.csr_matrix:
+        n_open = np.diff(chunk.indptr)
+        weights = np.repeat(np.log1p(_TFIDF_SCALE / n_open).astype(np.float32), n_open)
+        weights *= inverse_frequency[chunk.indices]
+        return sp.csr_matrix((weights, chunk.indices, chunk.indptr), shape=chunk.shape)
+
+    return transformed(counts, weighed)
+
+
+def _without_zeros(counts: sp.csr_matrix, rows: Rows) -> sp.csr_matrix:
     if (counts.data == 0).any():
         counts = counts.copy()
         counts.eliminate_zeros()
-    n_open = np.diff(counts.indptr)
-    inverse_frequency = np.log1p(counts.shape[0] / np.maximum(counts.getnnz(axis=0), 1)).astype(np.float32)
-    weights = np.repeat(np.log1p(_TFIDF_SCALE / n_open).astype(np.float32), n_open)
-    weights *= inverse_frequency[counts.indices]
-    return sp.csr_matrix((weights, counts.indices, counts.indptr), shape=counts.shape)
+    return counts
 
 
-def expression(counts: sp.csr_matrix, effects: BatchEffects | None = None) -> sp.csr_matrix:
+def expression(counts: Matrix, effects: BatchEffects | None = None) -> Matrix:
     """Log-normalise counts of genes, after what sets batches apart has been taken out."""
     return log_normalize(counts if effects is None else effects.corrected(counts))
 
 
-def accessibility(counts: sp.csr_matrix, effects: BatchEffects | None = None) -> sp.csr_matrix:
+def accessibility(counts: Matrix, effects: BatchEffects | None = None) -> Matrix:
     """Weigh open peaks by TF-IDF, and take out what sets batches apart."""
     weights = tfidf(counts)
     return weights if effects is None else effects.corrected(weights)
 
 
-def pca(expression: sp.csr_matrix, n_comps: int = 30, *, random_state: int = 0) -> np.ndarray:
+def pca(expression: Matrix, n_comps: int = 30, *, random_state: int = 0) -> np.ndarray:
     """Compute principal components of sparse expression, centred without making it dense.
+
+    Those on disk are read some ten times: the distances of cells are the same to single precision.
 
     Parameters
     ----------
@@ -142,16 +169,19 @@ def pca(expression: sp.csr_matrix, n_comps: int = 30, *, random_state: int = 0) 
             f"Expression of {expression.shape[0]} cells x {expression.shape[1]} genes has no component: cells must "
             "differ in at least two genes."
         )
+    if isinstance(expression, RowChunks):
+        return _positions(expression, n_comps, expression.mean(axis=0), random_state)
     return PCA(n_comps, svd_solver="arpack", random_state=random_state).fit_transform(expression)
 
 
-def _varies(expression: sp.csr_matrix) -> bool:
+def _varies(expression: Matrix) -> bool:
     """Whether any gene differs between cells by more than rounding."""
-    mean, square = (np.asarray(each.mean(axis=0)).ravel() for each in (expression, expression.multiply(expression)))
+    squares = transformed(expression, lambda chunk, rows: chunk.multiply(chunk))
+    mean, square = (np.asarray(each.mean(axis=0)).ravel() for each in (expression, squares))
     return bool((square - mean**2 > _ROUNDING * square).any())
 
 
-def lsi(weights: sp.csr_matrix, n_comps: int = 30, *, random_state: int = 0) -> np.ndarray:
+def lsi(weights: Matrix, n_comps: int = 30, *, random_state: int = 0) -> np.ndarray:
     """Latent semantic indexing: singular vectors of TF-IDF weights without the first, on the unit sphere.
 
     The first component is sequencing depth. The others keep the scale of their singular values, since the whitened
@@ -178,6 +208,8 @@ def lsi(weights: sp.csr_matrix, n_comps: int = 30, *, random_state: int = 0) -> 
             f"LSI drops the first component of the {n_comps} that are left of {weights.shape[0]} cells x "
             f"{weights.shape[1]} peaks: pass at least 2 components, 3 cells and 3 peaks."
         )
+    if isinstance(weights, RowChunks):
+        return normalize(_positions(weights, n_comps, None, random_state)[:, 1:])
     # Given the matrix itself, SciPy would copy it in order to transpose it.
     forth, back = weights.dot, weights.T.dot
     operator = LinearOperator(
@@ -187,6 +219,14 @@ def lsi(weights: sp.csr_matrix, n_comps: int = 30, *, random_state: int = 0) -> 
     u, s, vt = svds(operator, n_comps, v0=start)
     u, _ = svd_flip(u[:, ::-1], vt[::-1], u_based_decision=False)
     return normalize((u * s[::-1])[:, 1:])
+
+
+def _positions(matrix: RowChunks, n_comps: int, centre: np.ndarray | None, seed: int) -> np.ndarray:
+    """Positions of cells along the leading axes, whose signs are those of PCA and LSI in memory."""
+    axes = leading_axes(matrix, n_comps, centre, np.random.default_rng(seed))
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(n_comps)])
+    positions = matrix @ axes
+    return (positions if centre is None else positions - centre @ axes).astype(np.float32)
 
 
 def _available_components(n_comps: int, shape: tuple[int, int], axes: str) -> int:

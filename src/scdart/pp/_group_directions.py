@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.preprocessing import normalize
 
 from scdart._ridge import cross_fitted_ridge
 
-from ._correspondence import Coordinates
+from ._correspondence import Coordinates, unit_cells
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
-
+    from scdart._chunks import Matrix
     from scdart._groups import Groups
 
     from ._correspondence import Evidence, Landmarks
@@ -61,7 +59,7 @@ def _questions(groups: Groups, shared: np.ndarray) -> np.ndarray:
 
 
 def _predicted(
-    features: sp.csr_matrix, codes: np.ndarray, rows: np.ndarray, questions: np.ndarray, rng: np.random.Generator
+    features: Matrix, codes: np.ndarray, rows: np.ndarray, questions: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     if not questions.shape[1]:  # no landmark of either modality has a label that the other's have
         return np.empty((features.shape[0], 0))
@@ -70,5 +68,5 @@ def _predicted(
     rows, answers = rows[asked], answers[asked]
     _, group, sizes = np.unique(codes[rows], return_inverse=True, return_counts=True)
     weights = 1 / sizes[group]
-    predicted = cross_fitted_ridge(normalize(features), answers, rows, rng, weights)
+    predicted = cross_fitted_ridge(unit_cells(features), answers, rows, rng, weights)
     return predicted - (weights / weights.sum()) @ predicted[rows]

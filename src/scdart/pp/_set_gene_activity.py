@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scdart._checks import counts_slot, on_disk, stored_counts
+from scdart._checks import counts_slot, stored_counts
+from scdart._chunks import on_disk
 from scdart._constants import ATAC, GENE_ACTIVITY, RNA
 from scdart._docs import fill_in_docs
 from scdart._intervals import without_version

@@ -68,6 +68,8 @@ def embed(
 
     Raises
     ------
+    KeyError
+        `mdata` has no modality of the model.
     ValueError
         Features are not those of the model in its order, counts cannot be used, or `mdata` is a view.
 
@@ -90,7 +92,10 @@ def embed(
     """
     check_options(embed, locals())
     check_writable(mdata, copy=copy)
-    mods = [mod for mod in names_of_modalities(model.registry).values() if mod in mdata.mod]
+    known = list(names_of_modalities(model.registry).values())
+    mods = [mod for mod in known if mod in mdata.mod]
+    if not mods:
+        raise KeyError(f"mdata has none of the model's modalities {known}, but {list(mdata.mod)}: name one so.")
     confidence = None
     with parts("Places", min(len(mods), 2)) as begin:
         begin(f"{mdata.n_obs:,} cells")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from scdart._chunks import as_matrix
 from scdart._mudata import feature_values, in_obs, obs_column, positions
 
 from ._cells import shown
@@ -110,7 +111,7 @@ def _share_of_counts(mdata: MuData, feature: str) -> np.ndarray:
     """Get the share of a gene in the counts of every cell of its modality, so that depth plays no part."""
     for mod, adata in mdata.mod.items():
         if feature in adata.var_names:
-            total = np.asarray(adata.X.sum(axis=1), dtype=float).ravel()
+            total = np.asarray(as_matrix(adata.X).sum(axis=1), dtype=float).ravel()
             score = np.full(mdata.n_obs, np.nan)
             score[positions(mdata, mod)] = np.divide(
                 feature_values(adata, feature), total, out=np.full(len(total), np.nan), where=total > 0

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scdart._checks import check_modalities, check_writable, counts_slot
+from scdart._chunks import columns_of
 from scdart._constants import ATAC, RNA, X_SCDART
 from scdart._mudata import obs_column, own_copy, positions
 from scdart._options import check_options
@@ -380,7 +381,7 @@ def _values(adata: AnnData, features: Sequence[str] | None, layer: str | None, m
         if unknown:
             raise KeyError(f"features that mdata[{mod!r}].var_names lacks: {shown(unknown)}.")
         columns = adata.var_names.get_indexer(pd.Index(features))
-    values = (adata.X if layer is None else adata.layers[layer])[:, columns]
+    values = columns_of(adata.X if layer is None else adata.layers[layer], columns)
     stored = values.data if sp.issparse(values) else np.asarray(values)
     if not np.isfinite(stored).all():
         raise ValueError(f"{counts_slot(layer, mod)} holds NaN or infinite values: remove these cells or features.")

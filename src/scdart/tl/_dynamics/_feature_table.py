@@ -9,11 +9,15 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scdart._chunks import as_matrix, columns_of, mapped, on_disk
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from scdart._chunks import Rows
 
 #: Entries of a dense block, (n_cells x n_features): 4 MB, so that the arrays of a fit stay in the processor's cache.
 _BLOCK_ENTRIES = 500_000
@@ -91,7 +95,8 @@ def read_features(
     if (positions < 0).any():
         missing = wanted[positions < 0]
         raise KeyError(f"{len(missing)} of the features are not in {slot}, such as {missing[0]!r}: see its names.")
-    return FeatureTable(slot, wanted, stored if features is None else stored[:, positions], _totals(stored))
+    values = stored if features is None and not on_disk(stored) else columns_of(stored, positions)
+    return FeatureTable(slot, wanted, values, mapped(as_matrix(stored), _totals))
 
 
 def _slot(
@@ -112,13 +117,14 @@ def _slot(
         raise ValueError(f"{slot} is empty: name a layer, or a slot of obsm.")
     if isinstance(stored, pd.DataFrame):
         return slot, stored.to_numpy(), stored.columns.astype(str)
-    stored = sp.csr_matrix(stored) if sp.issparse(stored) else np.asarray(stored)
+    if not on_disk(stored):
+        stored = sp.csr_matrix(stored) if sp.issparse(stored) else np.asarray(stored)
     if obsm is not None:
         names = pd.Index([f"{obsm}_{i}" for i in range(stored.shape[1])])
     return slot, stored, names
 
 
-def _totals(stored: sp.csr_matrix | NDArray) -> NDArray[np.float64]:
+def _totals(stored: sp.csr_matrix | NDArray, rows: Rows) -> NDArray[np.float64]:
     if isinstance(stored, np.ndarray):
         return np.nan_to_num(stored, posinf=0, neginf=0).sum(axis=1, dtype=np.float64)
     finite = np.nan_to_num(stored.data, posinf=0, neginf=0)
