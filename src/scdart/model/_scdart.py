@@ -333,6 +333,7 @@ class SCDART(
             If ``checkpoint`` cannot be written to, or ``ckpt_path`` does not exist.
         """
         check_training(locals())
+        self._check_counts(self.adata)
         datasplitter_kwargs = datasplitter_kwargs or {}
         validates = early_stopping or trainer_kwargs.get("enable_checkpointing", False)
         if train_size is None:
