@@ -65,6 +65,10 @@ def leading_axes(matrix: RowChunks, n_axes: int, centre: np.ndarray | None, rng:
     n_held, inner = 0, np.empty((0, 0))
     block = np.linalg.qr(rng.standard_normal((n_features, width)))[0]
     for _ in range(_MAX_PASSES):
+        if n_held + block.shape[1] > room.shape[1]:
+            n_held = 2 * width
+            room[:, :n_held] = held @ vectors[:, :n_held]
+            inner = np.diag(values[:n_held])
         product = matrix.total(partial(_gram_product, block.astype(np.float32), centre))
         room[:, n_held : n_held + block.shape[1]] = block
         n_held += block.shape[1]
@@ -77,10 +81,6 @@ def leading_axes(matrix: RowChunks, n_axes: int, centre: np.ndarray | None, rng:
         residual = np.linalg.norm(coupling @ vectors[n_held - coupling.shape[1] :, :n_axes], axis=0)
         if (residual <= np.maximum(_TOLERANCE * values[:n_axes], _ROUNDING * values[0])).all():
             break
-        if n_held + block.shape[1] > room.shape[1]:
-            n_held = min(2 * width, room.shape[1] - block.shape[1])
-            room[:, :n_held] = held @ vectors[:, :n_held]
-            inner = np.diag(values[:n_held])
     else:
         logger.info("Axes are not exact to single precision after %d passes over the data.", _MAX_PASSES)
     return held @ vectors[:, :n_axes]
