@@ -138,5 +138,5 @@ def test_counts_stay_on_disk(monkeypatch):
     names = run_page("large_data.md", {"scdart": scdart, "np": np, "md": mudata})
     if "client" in names:
         names["client"].close()
-    assert names["z"].shape == (300, 8)
+    assert len(names["z"]) == 300
     assert np.isfinite(names["z"]).all()
