@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Rows: TypeAlias = slice | np.ndarray
     Step: TypeAlias = Callable[[Any, Rows], Any]
 
-#: Bytes of a matrix on disk that may be held at a time: what is smaller is read as a whole, other in chunks of an
-#: eighth of them, since what chunks are made into takes as much again.
+#: Bytes of a matrix on disk that may be held at a time: what is smaller is read as a whole, others in chunks of an
+#: eighth of them, since what chunks are made into takes several times as much.
 _room: ContextVar[int] = ContextVar("_room", default=2**29)
 _CHUNKS_IN_ROOM = 8
 
