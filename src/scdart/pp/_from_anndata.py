@@ -104,7 +104,7 @@ def _are_peaks(names: pd.Index) -> bool:
 
 def _same_matrices(adata: ad.AnnData) -> ad.AnnData:
     """Make another AnnData of the same arrays, so that names can be changed and slots added."""
-    # Of anndata 0.13, X is the layer without a name. A table has names of its own, which change with those of the cells.
+    # Of anndata 0.13, X is the layer without a name. A table has names of its own, which change with those of cells.
     slots = {
         name: {
             key: value.copy() if isinstance(value, pd.DataFrame) else value
