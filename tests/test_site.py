@@ -237,6 +237,7 @@ return [...document.querySelectorAll('article pre, article mjx-container[display
 @pytest.mark.browser
 @pytest.mark.parametrize("page", ["index.html", "gallery.html", "user_guide/scdart.html", "how_to/fragments.html"])
 def test_code_and_formulas_fit_their_column(window, address, page):
+    window.set_window_size(1280, 1000)
     window.get(f"{address}/{page}")
     wait_for(window, "document.readyState === 'complete'")
     formulas = window.execute_script("return document.querySelectorAll('div.math').length")

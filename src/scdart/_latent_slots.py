@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from scvi import settings
 
 from ._checks import are_whole, check_up_to_date
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
 
     from scdart.model import SCDART
 
-#: Where :func:`scdart.tl.integrate` describes what it has written, and under which name the latent space.
-INTEGRATED, LATENT = "scdart", "latent"
-_PSEUDOTIME = "pseudotime"
+#: What a backbone was made from, by these names.
+LATENT, _PSEUDOTIME = "latent", "pseudotime"
 
 #: Share of the spread of positions by which numbers that were computed in other minibatches may differ.
 _ROUNDING = 1e-3
@@ -48,19 +48,20 @@ def outdated(mdata: MuData, key: str, *, by_modality: bool = False) -> str | Non
         Whether it is shown together with the latent spaces of the modalities.
     """
     described = mdata.uns.get(key)
-    parts = _parts(described) if isinstance(described, Mapping) else {}
+    parts = _parts(described) if isinstance(described, Mapping) and "params" in described else {}
     if not parts or not parts.keys() <= {LATENT, _PSEUDOTIME}:
         return None
     for mod in mdata.mod:
         check_up_to_date(mdata, mod)
+    use_rep = str(described["params"]["use_rep"])
     for part, origin in parts.items():
         now = _origin_now(mdata, part, described["params"])
         if now is None or origin["slot"] != now["slot"]:
             continue
         same_cells = origin["cells"] == now["cells"]
-        if (same_cells and difference(origin, now) is not None) or (not same_cells and _integrated(mdata, now)):
+        if difference(origin, now) is not None if same_cells else _embedded(mdata, use_rep, now):
             return str(now["slot"])
-    return _another_space(mdata, str(described["params"]["use_rep"])) if by_modality else None
+    return _another_space(mdata, use_rep) if by_modality else None
 
 
 def check_follows(mdata: MuData, key: str, *, by_modality: bool = False) -> None:
@@ -71,14 +72,12 @@ def check_follows(mdata: MuData, key: str, *, by_modality: bool = False) -> None
 
 
 def check_confidence_follows(mdata: MuData, use_rep: str) -> None:
-    """Raise if the confidence that :func:`scdart.tl.integrate` wrote is of another latent space than there is now."""
-    written, now = mdata.uns.get(INTEGRATED, {}).get(LATENT), origin_of_components(mdata, use_rep, "mdata")
-    if written is None or (written["slot"], written["cells"]) != (now["slot"], now["cells"]):
-        return
-    if difference(written, now) is not None:
+    """Raise if the confidence that :func:`scdart.tl.embed` wrote is of another latent space than there is now."""
+    written, now = _confidence_of(mdata, use_rep), origin_of_components(mdata, use_rep, "mdata")
+    if written.get("cells") == now["cells"] and difference(written, now) is not None:
         raise ValueError(
-            f"obsm['{use_rep}_confidence'] was computed before {now['slot']} was made anew: write "
-            "model.get_alignment_confidence() of the new model there, or remove it."
+            f"obsm['{use_rep}_confidence'] was computed before {now['slot']} was made anew: write both by "
+            "scdart.tl.embed(mdata, model), or remove it."
         )
 
 
@@ -138,7 +137,10 @@ def _origin_now(mdata: MuData, part: str, params: Mapping[str, Any]) -> dict[str
     if part == LATENT:
         return origin_of_components(mdata, str(params["use_rep"]), "mdata")
     key = str(params["pseudotime_key"])
-    return origin_of_column(obs_column(mdata, key, "pseudotime_key")) if in_obs(mdata, key) else None
+    if not in_obs(mdata, key):
+        return None
+    column = obs_column(mdata, key, "pseudotime_key")
+    return origin_of_column(column) if pd.api.types.is_numeric_dtype(column) else None
 
 
 def _another_space(mdata: MuData, use_rep: str) -> str | None:
@@ -156,10 +158,14 @@ def _another_space(mdata: MuData, use_rep: str) -> str | None:
     return None
 
 
-def _integrated(mdata: MuData, now: Mapping[str, Any]) -> bool:
-    """Whether just these cells were integrated, so that what was computed for others is of another latent space."""
-    written = mdata.uns.get(INTEGRATED, {}).get(LATENT, {})
-    return (written.get("slot"), written.get("cells")) == (now["slot"], now["cells"])
+def _embedded(mdata: MuData, use_rep: str, now: Mapping[str, Any]) -> bool:
+    """Whether just these cells were placed by a model, so that what was computed for others is of another space."""
+    return bool(_confidence_of(mdata, use_rep).get("cells") == now["cells"])
+
+
+def _confidence_of(mdata: MuData, use_rep: str) -> Mapping[str, Any]:
+    """Get what the confidence in places was written with."""
+    return mdata.uns.get(f"{use_rep}_confidence", {}).get(MADE_FROM, {})
 
 
 def _numbers(values: Any) -> np.ndarray | None:

@@ -124,8 +124,11 @@ def nearest(
 def _approximate(query: NDArray, reference: NDArray, n_neighbors: int, random_state: int) -> Neighbors:
     from pynndescent import NNDescent  # here, since it takes as long to import as all else together
 
+    from scdart._progress import parts  # and this needs scvi-tools
+
     points = reference.astype(np.float32)
-    with threads_kept():
+    with threads_kept(), parts("Neighbours", 1) as begin:
+        begin(f"of {len(query):,} cells among {len(points):,}, approximately")
         if query is reference:
             # The graph that the search is about to walk along is all that is asked for.
             indices, distances = NNDescent(points, n_neighbors=n_neighbors, random_state=random_state).neighbor_graph

@@ -1,10 +1,11 @@
-"""What a long preparation is doing: a line of the log for each part, or a bar where the log is not shown."""
+"""What a long call is doing: a line of the log for each part, or a bar where the log is not shown; and what it took."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
 from importlib.util import find_spec
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from scvi import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 logger = logging.getLogger(__name__)
 
@@ -51,3 +53,31 @@ def parts(title: str, n_parts: int) -> Iterator[Callable[[str], None]]:
             logger.info("%s (%d of %d): %s", title, n_begun, n_parts, name)
 
         yield begin
+
+
+@contextmanager
+def timed_steps(title: str) -> Iterator[Callable[[str], AbstractContextManager[None]]]:
+    """Log what each step of a call took, when it ends and, of all of them, at the end.
+
+    Parameters
+    ----------
+    title
+        What is done.
+
+    Yields
+    ------
+    Function that makes the context of a step from its name. Its record has the attributes ``stage`` and ``seconds``,
+    for programs.
+    """
+    took: dict[str, float] = {}
+
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        took[name] = perf_counter() - start
+        logger.info("%s: %.1f s", name, took[name], extra={"stage": name, "seconds": took[name]})
+
+    yield step
+    each = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items())
+    logger.info("%s took %.1f s: %s.", title, sum(took.values()), each)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import nullcontext
 from enum import StrEnum
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from mudata import MuData
 
+logger = logging.getLogger("scdart.cli")
 app = typer.Typer(
     help="Integrate unpaired scRNA-seq and scATAC-seq into one latent space that keeps the trajectory.",
     no_args_is_help=True,
@@ -168,6 +170,7 @@ def integrate(
         store = _store(inputs, memory)
         _check_output(output, inputs)
         room = _room(memory)
+        logger.info("Reading %s", " and ".join(path.name for path in inputs))
         mdata = _read_all(inputs, rna_mod, atac_mod) if store is None else _open(store)
         check_place(output, f"--output {output}", size_of(mdata) if store is None else stored_size(store))
         if annotation is not None and not annotation.is_file():
@@ -204,6 +207,7 @@ def integrate(
                 checkpoint=checkpoint,
                 n_models=n_models,
             )
+        logger.info("Writing %s", output)
         with replacing(output) as part:
             if store is None:
                 mdata.write(part)

@@ -175,6 +175,7 @@ def test_first_screen_answers_whether_it_can_be_trusted(page, trained):
     doubtful = first.count('class="answer look"')
     assert doubtful
     assert f"Look closer: {doubtful} of {first.count('<h3>')} questions raise doubt." in first
+    assert 'class="answer look"' not in first[first.index('class="answer fine"') :]  # doubts come first
     mean = np.concatenate([model.get_alignment_confidence(modality=mod) for mod in ("rna", "atac")]).mean()
     assert f"<strong>{mean:.2f}</strong>" in first
 

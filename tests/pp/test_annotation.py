@@ -180,3 +180,12 @@ def test_aliases_that_are_not_used():
 def test_identifiers_of_the_rna_features_are_aliases():
     var = pd.DataFrame({"gene_ids": ["ENSG01", "ENSG02"]}, index=["renamed", "B"])
     assert linked(list(var.index), var.reset_index()) == ["a", "b"]
+
+
+def test_what_is_no_file_is_said(tmp_path):
+    with pytest.raises(ValueError, match="annotation='https:/.*' is an address: download the file"):
+        read_annotation("https://ftp.ensembl.org/genes.gtf.gz")
+    with pytest.raises(FileNotFoundError, match="annotation=.* is a folder, not a file"):
+        read_annotation(tmp_path)
+    with pytest.raises(FileNotFoundError, match="annotation=.*none.gtf' does not exist"):
+        read_annotation(tmp_path / "none.gtf")

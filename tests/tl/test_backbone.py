@@ -228,6 +228,7 @@ def with_other_cells_grouped(mdata):
     [
         (without_latent, {}, KeyError, "obsm.'X_scdart'. does not exist"),
         (without_pseudotime, {}, KeyError, "no pseudotime 'dpt_pseudotime' in any obs: run scdart.tl.pseudotime"),
+        (None, {"pseudotime_key": "arm"}, ValueError, "pseudotime_key='arm' is a column of category values"),
         (None, {"groups": "leg"}, KeyError, "groups='leg' is no column"),
         (None, {"groups": "arm", "root": "head"}, ValueError, "root='head' is none of the groups.*'left'"),
         (None, {"root": "head"}, ValueError, "root='head' is none of the groups.*'0'"),

@@ -93,6 +93,8 @@ def test_new_cells_of_one_modality_have_places_and_a_column_of_the_user_stays(ma
     np.testing.assert_allclose(query["atac"].obsm["X"], model.get_latent_representation(modality="atac"), atol=1e-5)
     assert "X_confidence" not in query.obsm
     assert set(query.obs["modality"]) == {"snATAC"}
+    with pytest.raises(KeyError, match=r"none of the model's modalities \['rna', 'atac'\], but \['peaks'\]"):
+        embed(md.MuData({"peaks": query["atac"].copy()}), model)
 
 
 def test_places_come_from_the_model(make_mdata):

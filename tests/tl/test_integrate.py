@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import anndata as ad
 import mudata
@@ -78,6 +79,7 @@ def test_writes_the_documented_slots_and_nothing_else(mdata):
     assert changed(before, contents(mdata)) == {
         ".uns.scdart",
         ".uns.anchors",
+        ".uns.X_scdart_confidence",
         ".obsm.X_scdart",
         ".obsm.X_scdart_confidence",
         ".obsp.anchors",
@@ -170,7 +172,7 @@ def test_what_is_prepared_is_used_and_what_does_not_fit_is_replaced(mdata):
     before = contents(mdata)
     integrate(mdata, t=(2, 4), **QUICK)
     latent = {f"{where}.obsm.X_scdart" for where in ("", "rna", "atac")}
-    results = {".uns.scdart", *latent, *(f"{slot}_confidence" for slot in latent)}
+    results = {".uns.scdart", ".uns.X_scdart_confidence", *latent, *(f"{slot}_confidence" for slot in latent)}
     assert changed(before, contents(mdata)) == results
 
     coordinates = mdata["rna"].obsm["X_diffusion_coordinates"]
@@ -332,8 +334,10 @@ def test_seconds_of_the_stages_are_logged(mdata, caplog):
     with caplog.at_level(logging.INFO, logger="scdart"):
         integrate(mdata, **QUICK)
     stages = {vars(record)["stage"]: vars(record)["seconds"] for record in caplog.records if "stage" in vars(record)}
-    assert list(stages) == ["diffusion coordinates", "anchors", "training"]
+    assert list(stages) == ["diffusion coordinates", "anchors", "training", "positions and confidence"]
     assert all(seconds > 0 for seconds in stages.values())
+    (last,) = [message for message in caplog.messages if message.startswith("Integration took ")]
+    assert re.findall(r"([a-z ]+) \d+\.\d s[,.]", last.split(":")[1]) == [f" {stage}" for stage in stages]
 
 
 def test_result_can_be_saved_and_goes_to_scanpy(mdata, tmp_path):

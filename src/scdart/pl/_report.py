@@ -83,9 +83,11 @@ def report(
 ) -> Path:
     """Write one HTML page about an integration, which needs no network to be read.
 
-    It shows the latent space (to zoom into, point at, and colour by modality, labels, pseudotime and confidence), the
-    losses, the data and the prior, diagnostics that need no labels (mixing of the modalities, and of batches within
-    each; preservation of the trajectory; agreement of anchors), warnings, and the settings and code to repeat the run.
+    It begins with whether the result can be trusted, and why: mean confidence, and signs that need no labels (mixing of
+    the modalities, and of batches within each; preservation of the trajectory; agreement of anchors; epochs beside what
+    is usual; whether data, model and results are of one run). Then follow the data and the prior, the latent space (to
+    zoom into, point at, and colour by modality, labels, pseudotime and confidence), the losses, how to read each sign,
+    and the settings and code to repeat the run.
 
     Parameters
     ----------
@@ -161,7 +163,7 @@ def report(
             mods=mods,
             model=model,
             use_rep=use_rep,
-            pseudotime=_PSEUDOTIME if _PSEUDOTIME in values else None,
+            pseudotime=_PSEUDOTIME if _PSEUDOTIME in values and is_number(values[_PSEUDOTIME]) else None,
             confidence=_confidence(mdata, aligned, mods),
             batches=batches,
             random_state=seed_of(random_state),

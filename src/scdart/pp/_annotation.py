@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 
 from scdart._intervals import SYNONYMS, checked_intervals, column_of, without_version
+from scdart._progress import parts
 
 from ._gene_files import read_bed, read_gff
 
@@ -50,7 +51,9 @@ def read_annotation(
         labels = [repr(name) for name in table["name"].fillna(table["id"])]
     else:
         path = Path(annotation)
-        table, what = _from_file(path, gene_name_key, gene_id_key), f"{path}: genes"
+        with parts("Annotation", 1) as begin:
+            begin(path.name)
+            table, what = _from_file(path, gene_name_key, gene_id_key), f"{path}: genes"
         named = zip(table["name"].fillna(table["id"]), table["line"], strict=True)
         labels = [f"{name!r} in line {line:,}" for name, line in named]
     intervals = checked_intervals(table, labels, what, "Correct or remove these rows.")

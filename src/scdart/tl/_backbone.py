@@ -210,7 +210,10 @@ def _pseudotime(mdata: MuData, key: str) -> np.ndarray:
             f"mdata has no pseudotime {key!r} in any obs: run scdart.tl.pseudotime(mdata, ...) first, or name its "
             "column in pseudotime_key."
         )
-    time = obs_column(mdata, key, "pseudotime_key").to_numpy(dtype=float, na_value=np.nan)
+    column = obs_column(mdata, key, "pseudotime_key")
+    if not pd.api.types.is_numeric_dtype(column):
+        raise ValueError(f"pseudotime_key={key!r} is a column of {column.dtype} values: name one of pseudotimes.")
+    time = column.to_numpy(dtype=float, na_value=np.nan)
     if np.isnan(time).all():
         raise ValueError(f"obs[{key!r}] is NaN in all cells: run scdart.tl.pseudotime(mdata, ...) again.")
     return time

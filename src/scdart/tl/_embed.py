@@ -10,9 +10,11 @@ import pandas as pd
 from scdart._checks import check_mudata, check_writable
 from scdart._constants import X_SCDART
 from scdart._docs import fill_in_docs
+from scdart._latent_slots import warn_of_followers
 from scdart._mudata import modality_rows, own_copy, positions
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, difference, origin_of_components
+from scdart._progress import parts
 from scdart._replicates import spread_of_positions, turned_onto
 from scdart.data import names_of_modalities
 
@@ -59,13 +61,22 @@ def embed(
     `obsm[key_added + "_confidence"]`
         Likewise, how far a cell's neighbours in the other modality can be believed to be of its kind, see
         :meth:`scdart.model.SCDART.get_alignment_confidence`; not if a modality is missing.
+    `mdata.uns[key_added + "_confidence"]`
+        `"made_from"`: names of the cells and a checksum of their coordinates.
     `mdata.obs["modality"]`
         The modality of each cell, `"rna+atac"` of a cell that was measured in both; not if there is such a column.
 
     Raises
     ------
+    KeyError
+        `mdata` has no modality of the model.
     ValueError
         Features are not those of the model in its order, counts cannot be used, or `mdata` is a view.
+
+    Warns
+    -----
+    UserWarning
+        Pseudotime, backbone or UMAP are of other coordinates that were there before.
 
     Example
     -------
@@ -81,17 +92,24 @@ def embed(
     """
     check_options(embed, locals())
     check_writable(mdata, copy=copy)
-    mods = [mod for mod in names_of_modalities(model.registry).values() if mod in mdata.mod]
-    places: dict[str | None, np.ndarray] = {None: model.get_latent_representation(mdata)}
-    places |= {mod: model.get_latent_representation(mdata, modality=mod) for mod in mods}
+    known = list(names_of_modalities(model.registry).values())
+    mods = [mod for mod in known if mod in mdata.mod]
+    if not mods:
+        raise KeyError(f"mdata has none of the model's modalities {known}, but {list(mdata.mod)}: name one so.")
     confidence = None
-    if len(mods) > 1:
-        fewest = min(mdata[mod].n_obs for mod in mods)
-        confidence = model.get_alignment_confidence(
-            mdata, n_neighbors=min(_NEIGHBORS, fewest - 1), replicates=replicates
-        ).to_numpy()
+    with parts("Places", min(len(mods), 2)) as begin:
+        begin(f"{mdata.n_obs:,} cells")
+        places: dict[str | None, np.ndarray] = {None: model.get_latent_representation(mdata)}
+        places |= {mod: model.get_latent_representation(mdata, modality=mod) for mod in mods}
+        if len(mods) > 1:
+            begin("confidence")
+            fewest = min(mdata[mod].n_obs for mod in mods)
+            confidence = model.get_alignment_confidence(
+                mdata, n_neighbors=min(_NEIGHBORS, fewest - 1), replicates=replicates
+            ).to_numpy()
 
     target = own_copy(mdata) if copy else mdata
+    before = target.obsm.get(key_added)
     for mod, coordinates in places.items():
         (target if mod is None else target[mod]).obsm[key_added] = coordinates
     if confidence is not None:
@@ -99,10 +117,13 @@ def embed(
         for mod in mods:
             own = target.obsm[f"{key_added}_confidence"][positions(target, mod)]
             target[mod].obsm[f"{key_added}_confidence"] = own
+        target.uns[f"{key_added}_confidence"] = {MADE_FROM: origin_of_components(target, key_added, "mdata")}
     if replicates:
         spread(target, replicates, use_rep=key_added)
     if "modality" not in target.obs:
         target.obs["modality"] = _modality_of_cells(target)
+    if before is not None and not np.array_equal(before, target.obsm[key_added], equal_nan=True):
+        warn_of_followers(target, key_added)
     return target if copy else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,10 +31,10 @@ from scdart._constants import (
 )
 from scdart._files import check_place, is_whole
 from scdart._groups import known_groups
-from scdart._latent_slots import INTEGRATED, LATENT, warn_of_followers
 from scdart._mudata import own_copy
 from scdart._options import check_options
-from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_components, origin_of_coordinates
+from scdart._origins import MADE_FROM, difference, has_factors_of, origin_of_coordinates
+from scdart._progress import timed_steps
 from scdart._random import seed_of, seeded
 from scdart._slots import given_times
 from scdart.data import check_anchors
@@ -138,9 +137,8 @@ def integrate(
     ``None``, or the copy. Written is what :func:`scdart.tl.embed` writes: ``obsm[key_added]`` of ``mdata`` and of each
     modality, with the confidence in it beside it, and ``mdata.obs["modality"]``; ``mdata.uns["scdart"]`` with the
     settings (``"anchors"`` is ``"none"``, ``"inferred"``, or ``"given"`` if they may hold known pairs;
-    ``"random_state"`` is the seed; ``"confidence"`` the mean of all cells; ``"latent"`` a checksum of cells and
-    positions); and the slots of the functions that had to be called. Labels and values are transferred to cells of
-    some confidence.
+    ``"random_state"`` is the seed; ``"confidence"`` the mean of all cells); and the slots of the functions that had to
+    be called. Labels and values are transferred to cells of some confidence.
 
     Raises
     ------
@@ -201,28 +199,28 @@ def integrate(
     times = tuple(PRESETS[preset].t if t is None else np.atleast_1d(t).tolist())
     slots: dict[str, Any] = {"rna_mod": rna_mod, "atac_mod": atac_mod}
     counts: dict[str, Any] = {"rna_layer": rna_layer, "atac_layer": atac_layer}
-    with _all_or_nothing(mdata, mods.values()), seeded(seed):
+    with _all_or_nothing(mdata, mods.values()), seeded(seed), timed_steps("Integration") as step:
         if annotation is not None:
-            with _stage("gene activity"):
+            with step("gene activity"):
                 pp.gene_activity(mdata, annotation, domain=domain, random_state=seed, **slots, **counts)
         if batch_key is not None and not all(
             has_factors_of(mdata, mod, batch_key, layers[role]) for role, mod in mods.items()
         ):
-            with _stage("batches"):
+            with step("batches"):
                 pp.batch_factors(mdata, batch_key, random_state=seed, **slots, **counts)
         made = {"random_state": seed, "batch_key": batch_key, **slots, **counts}
         options = PRESETS[preset].diffusion
         if not _has_coordinates(mdata, mods, layers, times, options.get("potential", False), batch_key):
-            with _stage("diffusion coordinates"):
+            with step("diffusion coordinates"):
                 pp.diffusion_coordinates(mdata, t=times, **options, **made)
         known: dict[str, Any] = {"groups_key": groups_key, "ordered": ordered}
         new_prior = annotation is not None
         if PRESETS[preset].anchors and not _has_anchors(
             mdata, mods, layers, new_prior, {"batch_key": batch_key, **known}
         ):
-            with _stage("anchors"):
+            with step("anchors"):
                 pp.anchors(mdata, **known, **made)
-        with _stage("training"):
+        with step("training"):
             SCDART.setup_mudata(
                 mdata,
                 **counts,
@@ -237,11 +235,11 @@ def integrate(
             model.save(save_model, overwrite=True)
         replicates = []
         if n_models > 1:
-            with _stage("replicates"):
+            with step("replicates"):
                 shown = bool((train_kwargs or {}).get("enable_progress_bar", True))
                 replicates = model.train_replicates(n_models - 1, enable_progress_bar=shown)
-        before = mdata.obsm.get(key_added)
-        embed(mdata, model, replicates=replicates or None, key_added=key_added)
+        with step("positions and confidence"):
+            embed(mdata, model, replicates=replicates or None, key_added=key_added)
         # Cells of further modalities alone have none.
         mean_confidence = float(np.nanmean(mdata.obsm[f"{key_added}_confidence"]))
         logger.info("Confidence that neighbours of the other modality are of a cell's kind: %.2f.", mean_confidence)
@@ -249,7 +247,7 @@ def integrate(
         for each in (*replicates, model):
             SCDART.register_manager(manager)  # which the one before has taken from the list that the next looks into
             each.deregister_manager(mdata)
-        mdata.uns[INTEGRATED] = {
+        mdata.uns["scdart"] = {
             "preset": preset,
             "t": np.asarray(times),
             "n_latent": model.module.n_latent,
@@ -259,10 +257,7 @@ def integrate(
             **({} if groups_key is None else {"groups_key": groups_key}),
             "anchors": _kind_of_anchors(mdata) if PRESETS[preset].anchors else "none",
             "confidence": mean_confidence,
-            LATENT: origin_of_components(mdata, key_added, "mdata"),
         }
-    if before is not None and not np.array_equal(before, mdata.obsm[key_added], equal_nan=True):
-        warn_of_followers(mdata, key_added)
     return mdata if copy else None
 
 
@@ -343,15 +338,6 @@ def _has_anchors(
 
 def _kind_of_anchors(mdata: MuData) -> Literal["given", "inferred"]:
     return "given" if hold_pairs(mdata, ANCHORS) else "inferred"
-
-
-@contextmanager
-def _stage(name: str) -> Iterator[None]:
-    """Log how long a part of the work took, for a reader and, as attributes of the record, for programs."""
-    start = time.perf_counter()
-    yield
-    seconds = time.perf_counter() - start
-    logger.info("%s: %.1f s", name, seconds, extra={"stage": name, "seconds": seconds})
 
 
 @contextmanager

@@ -443,6 +443,7 @@ def test_copy_and_what_is_written(mdata):
         ({"batch_key": "gaps"}, ValueError, r"\['rna'\].obs\['gaps'\] has missing values \(1 cells\)"),
         ({"size_factors": "depth"}, KeyError, "size_factors='depth'"),
         ({"size_factors": "dpt_pseudotime"}, ValueError, "must be positive"),
+        ({"size_factors": "gaps"}, ValueError, "must be positive"),
     ],
 )
 def test_bad_input_leaves_the_object_as_it_was(branched, options, error, match):

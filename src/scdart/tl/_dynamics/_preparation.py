@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ._composition import adjusted_sizes, common_trend
 from ._courses import read_courses, read_covariates
@@ -75,7 +76,8 @@ def _sizes(mdata: MuData, mod: str, table: FeatureTable, size_factors: str | Non
         return table.total
     if size_factors not in adata.obs:
         raise KeyError(f"size_factors={size_factors!r} is not a column of mdata[{mod!r}].obs, nor 'auto' or 'total'.")
-    size = adata.obs[size_factors].to_numpy(dtype=float)
+    column = adata.obs[size_factors]
+    size = column.to_numpy(dtype=float) if pd.api.types.is_numeric_dtype(column) else np.full(len(column), np.nan)
     if not np.isfinite(size).all() or (size <= 0).any():
         raise ValueError(f"mdata[{mod!r}].obs[{size_factors!r}] must be positive and finite in every cell.")
     return size
