@@ -173,10 +173,16 @@ def room_for(n_bytes: int) -> Iterator[None]:
 
 def as_matrix(values: Any) -> Any:
     """Get values of cells as what functions here take: those on disk as :class:`RowChunks`, or in memory if small."""
-    if not on_disk(values):
-        return values
-    n_bytes = size_on_disk(values)
-    return sp.csr_matrix(values[:]) if n_bytes is not None and n_bytes <= _room.get() else RowChunks(values)
+    values = held(values)
+    return RowChunks(values) if on_disk(values) else values
+
+
+def held(source: Any) -> Any:
+    """Read what is on disk as a whole if it is small; otherwise leave it there."""
+    if not on_disk(source):
+        return source
+    n_bytes = size_on_disk(source)
+    return source[:] if n_bytes is not None and n_bytes <= _room.get() else source
 
 
 def size_on_disk(source: Any) -> int | None:
