@@ -23,6 +23,7 @@ DISTRIBUTION = {"PIL": "pillow", "scvi": "scvi-tools", "sklearn": "scikit-learn"
 LATE = {"_optional", "import_module", "import_scib", "importorskip"}
 #: Declared although no file imports it, and why.
 NOT_IMPORTED = {
+    "distributed": "the engine that dask finds where several machines compute",
     "igraph": "scanpy's leiden and paga need it and do not bring it",
     "mypy": "a command",
     "pandas-stubs": "mypy reads them",
@@ -30,7 +31,7 @@ NOT_IMPORTED = {
     "ruff": "a command",
     "tabulate": "DataFrame.to_markdown, which the benchmarks call, needs it and does not bring it",
 }
-USERS = ("metrics", "report")
+USERS = ("dask", "metrics", "report")
 
 
 def declared(*extras: str) -> set[str]:
