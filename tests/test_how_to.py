@@ -6,6 +6,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import mudata
 import numpy as np
 import pandas as pd
 import pytest
@@ -115,3 +116,27 @@ def test_cellrank_finds_the_fates(ready):
     scdart.tl.embed(ready, model)
     fates = run_page("cellrank.md", {"mdata": ready, "model": model})["fates"]
     np.testing.assert_allclose(fates.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.distributed
+@pytest.mark.slow
+def test_counts_stay_on_disk(monkeypatch):
+    """Also where workers of dask read them, which are started here."""
+    mdata = scdart.datasets.simulate("bifurcating", n_cells=150, n_genes=80, n_peaks=300, link_kind="genomic")
+    for adata in mdata.mod.values():
+        adata.X = sparse.csr_matrix(adata.X)
+    mdata.write("counts.h5mu")
+    genes = mdata["rna"].var
+    named = [f'gene_id "{name}"; gene_name "{name}";' for name in genes.index]
+    gtf = pd.DataFrame(
+        {"chrom": genes["chrom"], "source": "made up", "feature": "gene", "start": genes["start"] + 1}
+        | {"end": genes["end"], "score": ".", "strand": genes["strand"], "frame": ".", "attributes": named}
+    )
+    gtf.to_csv("genes.gtf.gz", sep="\t", header=False, index=False, quoting=3)
+    train = SCDART.train
+    monkeypatch.setattr(SCDART, "train", lambda self, **options: train(self, **{**options, "max_epochs": 1}))
+    names = run_page("large_data.md", {"scdart": scdart, "np": np, "md": mudata})
+    if "client" in names:
+        names["client"].close()
+    assert len(names["z"]) == 300
+    assert np.isfinite(names["z"]).all()

@@ -23,7 +23,7 @@ pytestmark = [
 N_CELLS, N_PEAKS, OPEN_SHARE = 24_000, 10_000, 0.3
 
 #: What the process may allocate beside libraries that are mapped, in MiB: about half of it is theirs.
-LIMIT = 850
+LIMIT = 900
 
 CODE = f"""
 import resource

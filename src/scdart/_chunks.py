@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Rows: TypeAlias = slice | np.ndarray
     Step: TypeAlias = Callable[[Any, Rows], Any]
 
-#: Bytes of a matrix on disk that may be held at a time: what is smaller is read as a whole, other in chunks of an
-#: eighth of them, since what chunks are made into takes as much again.
+#: Bytes of a matrix on disk that may be held at a time: what is smaller is read as a whole, others in chunks of an
+#: eighth of them, since what chunks are made into takes several times as much.
 _room: ContextVar[int] = ContextVar("_room", default=2**29)
 _CHUNKS_IN_ROOM = 8
 
@@ -173,10 +173,16 @@ def room_for(n_bytes: int) -> Iterator[None]:
 
 def as_matrix(values: Any) -> Any:
     """Get values of cells as what functions here take: those on disk as :class:`RowChunks`, or in memory if small."""
-    if not on_disk(values):
-        return values
-    n_bytes = size_on_disk(values)
-    return sp.csr_matrix(values[:]) if n_bytes is not None and n_bytes <= _room.get() else RowChunks(values)
+    values = held(values)
+    return RowChunks(values) if on_disk(values) else values
+
+
+def held(source: Any) -> Any:
+    """Read what is on disk as a whole if it is small; otherwise leave it there."""
+    if not on_disk(source):
+        return source
+    n_bytes = size_on_disk(source)
+    return source[:] if n_bytes is not None and n_bytes <= _room.get() else source
 
 
 def size_on_disk(source: Any) -> int | None:

@@ -9,6 +9,7 @@ import scvi
 from scipy import sparse
 
 from scdart import _origins, pp
+from scdart._chunks import room_for
 from scdart.model import SCDART, _initialization
 
 
@@ -30,8 +31,11 @@ def train(mdata, **setup):
     return model
 
 
-def test_same_model_and_latent_as_in_memory(path, tmp_path):
-    in_memory, backed = train(mudata.read_h5mu(path)), train(mudata.read_h5mu(path, backed="r"))
+@pytest.mark.parametrize("room", [0, 10**6], ids=["read by rows", "small"])
+def test_same_model_and_latent_as_in_memory(path, tmp_path, room):
+    in_memory = train(mudata.read_h5mu(path))
+    with room_for(room):
+        backed = train(mudata.read_h5mu(path, backed="r"))
     assert backed.adata["rna"].isbacked
     for name, value in in_memory.module.state_dict().items():
         np.testing.assert_array_equal(backed.module.state_dict()[name], value, err_msg=name)
@@ -88,7 +92,8 @@ def test_reads_no_more_rows_than_a_chunk_at_a_time(path, monkeypatch):
     monkeypatch.setattr(on_disk, "to_memory", lambda self: pytest.fail("read as a whole"))
     monkeypatch.setattr(_initialization, "_CHUNK", 20)
     monkeypatch.setattr(_origins, "_SAMPLE", 20)
-    train(mdata).get_latent_representation(batch_size=10)
+    with room_for(0):
+        train(mdata).get_latent_representation(batch_size=10)
     assert max(n_rows) == 20
 
 

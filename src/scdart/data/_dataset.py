@@ -11,7 +11,7 @@ import torch
 from scipy import sparse
 from torch.utils.data import DataLoader, Dataset
 
-from scdart._chunks import take
+from scdart._chunks import held, take
 from scdart._constants import ATAC, RNA
 
 from ._constants import BATCH_KEYS
@@ -52,6 +52,8 @@ class UnpairedDataset(Dataset):
         for role in roles:
             modality = MODALITIES[role]
             counts = manager.get_from_registry(modality.counts)
+            # Each cell is asked for many times in training, and once otherwise.
+            counts = held(counts) if targets else counts
             slots = {BATCH_KEYS.COUNTS: counts, BATCH_KEYS.BATCH: registered_batches(manager, role)}
             if targets:
                 slots[BATCH_KEYS.COORDINATES] = manager.get_from_registry(modality.coordinates)

@@ -62,25 +62,25 @@ def leading_axes(matrix: RowChunks, n_axes: int, centre: np.ndarray | None, rng:
     n_features = matrix.shape[1]
     width = min(n_axes + _SPARE, n_features)
     room = np.empty((n_features, min(_MAX_BLOCKS * width, n_features)))
-    n_held, inner = 0, np.empty((0, 0))
+    held, inner = room[:, :0], np.empty((0, 0))
+    values, vectors = np.empty(0), np.empty((0, 0))
     block = np.linalg.qr(rng.standard_normal((n_features, width)))[0]
     for _ in range(_MAX_PASSES):
+        if held.shape[1] + block.shape[1] > room.shape[1]:
+            room[:, : 2 * width] = held @ vectors[:, : 2 * width]
+            held, inner = room[:, : 2 * width], np.diag(values[: 2 * width])
         product = matrix.total(partial(_gram_product, block.astype(np.float32), centre))
-        room[:, n_held : n_held + block.shape[1]] = block
-        n_held += block.shape[1]
-        held = room[:, :n_held]
+        n_before = held.shape[1]
+        held = room[:, : n_before + block.shape[1]]
+        held[:, n_before:] = block
         border = held.T @ product
         inner = _bordered(inner, border)
         values, vectors = np.linalg.eigh(inner)
         values, vectors = values[::-1], vectors[:, ::-1]
         block, coupling = _new_directions(product - held @ border, held, values[0])
-        residual = np.linalg.norm(coupling @ vectors[n_held - coupling.shape[1] :, :n_axes], axis=0)
+        residual = np.linalg.norm(coupling @ vectors[n_before:, :n_axes], axis=0)
         if (residual <= np.maximum(_TOLERANCE * values[:n_axes], _ROUNDING * values[0])).all():
             break
-        if n_held + block.shape[1] > room.shape[1]:
-            n_held = min(2 * width, room.shape[1] - block.shape[1])
-            room[:, :n_held] = held @ vectors[:, :n_held]
-            inner = np.diag(values[:n_held])
     else:
         logger.info("Axes are not exact to single precision after %d passes over the data.", _MAX_PASSES)
     return held @ vectors[:, :n_axes]

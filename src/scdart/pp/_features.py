@@ -69,7 +69,7 @@ def modality_counts(mdata: MuData, mod: str, layer: str | None = None) -> Matrix
         )
     matrix = as_matrix(counts)
     check_values(matrix, mdata.mod[mod], layer, mod)
-    return matrix
+    return matrix if isinstance(matrix, RowChunks) else sp.csr_matrix(matrix)
 
 
 def log_normalize(counts: Matrix, target_sum: float | None = None) -> Matrix:
