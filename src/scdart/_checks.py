@@ -160,7 +160,7 @@ def _flaws(counts: Any, rows: Rows) -> list[dict[str, Any]]:
             "n_invalid": int(invalid.sum()),
             "value": values[invalid][0] if invalid.any() else None,
             "n_empty": int(empty.sum()),
-            "cell": first + int(np.argmax(empty)),
+            "cell": first + int(np.argmax(empty)) if len(empty) else first,
         }
     ]
 

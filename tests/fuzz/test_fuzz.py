@@ -339,7 +339,8 @@ def same(a, b, tolerance=0.0):
             isinstance(a, dict)
             and isinstance(b, dict)
             and a.keys() == b.keys()
-            and all(same(a[k], b[k], tolerance) for k in a)
+            # Checksums of results are others where these differ by rounding.
+            and all(same(a[k], b[k], tolerance) for k in a if not (tolerance and k == "made_from"))
         )
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:

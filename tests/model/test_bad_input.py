@@ -175,3 +175,9 @@ def test_repeated_cell_names_are_found_before_any_work(make_mdata, monkeypatch):
     monkeypatch.setattr(scdart.pp, "diffusion_coordinates", lambda *args, **kwargs: pytest.fail("work began"))
     with pytest.raises(ValueError, match="'same' is there several times: use obs_names_make_unique"):
         scdart.tl.integrate(mdata)
+
+
+def test_a_modality_without_cells_is_said(make_mdata):
+    mdata = make_mdata()
+    with pytest.raises(ValueError, match=r"mdata.mod\['atac'\]|no weight between|mdata.obsp"):
+        SCDART.setup_mudata(mdata[mdata.obsmap["atac"] == 0].copy())
