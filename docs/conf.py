@@ -83,6 +83,9 @@ nitpick_ignore_regex = [
 ]
 qualname_overrides = {
     "mudata._core.mudata.MuData": "mudata.MuData",
+    # of which the model is put together
+    "scdart.model._inference.InferenceMixin": "scdart.model.SCDART",
+    "scdart.model._links.LinksMixin": "scdart.model.SCDART",
     "torch.nn.modules.module.Module": "torch.nn.Module",
 }
 bibtex_bibfiles = ["references.bib"]

@@ -28,6 +28,10 @@ key_added
     "copy": """\
 copy
     Whether to return a copy instead of writing to `mdata`.""",
+    "seed_of_search": """\
+random_state
+    Seed of the approximate search for neighbours, among more than 50,000 cells; `None` takes `scvi.settings.seed`, or 0
+    where there is none.""",
     # pictures
     "basis": """\
 basis

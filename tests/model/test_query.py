@@ -139,13 +139,22 @@ def test_counts_that_were_normalised_since_are_said(trained, copied):
     query = mdata.copy() if copied else mdata
     model.get_latent_representation(query)
     query["rna"].X = np.log1p(query["rna"].X)
-    with pytest.warns(UserWarning, match=r"mdata.mod\['rna'\].X holds values that are not whole .* trained on counts"):
+    with pytest.warns(UserWarning, match=r"mdata.mod\['rna'\].X holds values that are not whole .* set up with counts"):
         model.get_latent_representation(query if copied else None)
+
+
+def test_training_on_counts_that_were_normalised_since_set_up_is_said(make_mdata):
+    mdata = make_mdata()
+    SCDART.setup_mudata(mdata)
+    model = SCDART(mdata, n_latent=2, activity_hidden=(16,), projection_hidden=(16,))
+    mdata["rna"].X = np.log1p(mdata["rna"].X)
+    with pytest.warns(UserWarning, match="set up with counts"):
+        model.train(max_epochs=1, enable_progress_bar=False)
 
 
 def test_values_that_were_no_counts_in_training_are_none_in_a_query(make_mdata):
     mdata = make_mdata()
-    mdata["atac"].X = mdata["atac"].X * 0.5
+    mdata["rna"].X = mdata["rna"].X * 0.5
     with pytest.warns(UserWarning, match="not whole numbers"):
         SCDART.setup_mudata(mdata)
     model = SCDART(mdata, n_latent=2, activity_hidden=(16,), projection_hidden=(16,))

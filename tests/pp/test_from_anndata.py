@@ -37,6 +37,14 @@ def atac() -> ad.AnnData:
     return cells(["B", "C", "D", "E"], PEAKS, 1)
 
 
+def test_tables_of_the_user_keep_their_names(rna, atac):
+    rna.obsm["order"] = pd.DataFrame({"a": range(3)}, index=rna.obs_names)
+    rna.varm["genes"] = pd.DataFrame({"a": range(2)}, index=rna.var_names)
+    assert from_anndata(rna, atac)["rna"].obsm["order"].index.to_list() == ["A-rna", "B-rna", "C-rna"]
+    assert rna.obsm["order"].index.to_list() == ["A", "B", "C"]
+    assert rna.varm["genes"].index.equals(rna.var_names)
+
+
 def test_cells_of_one_name_are_told_apart(rna, atac):
     atac.obs["sample"] = list("wxyz")
     mdata = from_anndata(rna, atac)
@@ -181,3 +189,20 @@ def test_bad_files(rna, atac, tmp_path):
     (tmp_path / "table.csv").write_text("a")
     with pytest.raises(ValueError, match=r"table.csv is none of .h5ad, .h5 of Cell Ranger"):
         from_files(tmp_path / "table.csv", rna_file)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("barcodes.tsv", "barcode\nB\nC\nD\nE\n", "barcodes.tsv has 5 rows, and the matrix has 4: remove a heading"),
+        ("barcodes.tsv.gz", "B\nC\nD\nE\n", "barcodes.tsv.gz is no table, or not gzipped as its name says"),
+        ("peaks.bed", "chr1\t1\n" * 2, "peaks.bed has 2 tab-separated columns, and needs chrom"),
+        ("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n2 4 2\n1 1 4\n", "folder of 10x"),
+    ],
+)
+def test_bad_folders(atac, tmp_path, file, content, message):
+    folder = write_folder(tmp_path / "atac", atac, None, "")
+    (folder / file.removesuffix(".gz")).unlink()
+    (folder / file).write_text(content)
+    with pytest.raises(ValueError, match=f"atac cannot be read as .*{message}"):
+        from_files(write_h5ad(tmp_path / "rna.h5ad", atac), folder)

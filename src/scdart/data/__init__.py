@@ -16,6 +16,7 @@ from ._fields import (
 from ._modalities import MODALITIES, Modality
 from ._modalities import by_argument as by_argument
 from ._modalities import names_of_modalities as names_of_modalities
+from ._registered import batch_columns as batch_columns
 from ._registered import registered_anchors as registered_anchors
 from ._registered import registered_batch_factors as registered_batch_factors
 from ._registered import registered_batches as registered_batches

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scdart._batches import batches_of
 from scdart._checks import by_gene
 from scdart._constants import RNA
 from scdart._groups import label_names
@@ -20,6 +21,7 @@ from ._modalities import MODALITIES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mudata import MuData
     from scvi.data import AnnDataManager
 
 
@@ -83,6 +85,19 @@ def registered_batches(manager: AnnDataManager, role: str) -> np.ndarray:
             f"trained on {names}. To estimate what sets new batches apart, call model.add_batches(mdata) first."
         )
     return codes
+
+
+def batch_columns(
+    mdata: MuData, batch_key: str | None, mods: dict[str, str], source: dict | None
+) -> dict[str, str | None]:
+    """Get the column with batches for each modality that has several: in these data, or in those of a saved model."""
+
+    def has_several(role: str, mod: str) -> bool:
+        if source is not None:
+            return bool(source["field_registries"].get(MODALITIES[role].batch, {}).get("state_registry"))
+        return batch_key is not None and batches_of(mdata.mod[mod], batch_key) is not None
+
+    return {role: batch_key if has_several(role, mod) else None for role, mod in mods.items()}
 
 
 def registered_groups(manager: AnnDataManager, role: str) -> np.ndarray:

@@ -131,11 +131,11 @@ def check_counts(adata: AnnData, layer: str | None, modality: str, role: str) ->
 
 
 def check_scale(adata: AnnData, layer: str | None, mod: str, registry: Mapping, role: str) -> None:
-    """Check counts that a model is to read, and warn where they were normalised, and those of its training were not."""
+    """Check counts that a model is to read, and warn of normalised expression where that of its training was not."""
     counts = stored_counts(adata, layer, mod)
-    if registered_as_whole(registry, role) and not on_disk(counts) and not are_whole(counts):
+    if role == RNA and registered_as_whole(registry, role) and not on_disk(counts) and not are_whole(counts):
         warnings.warn(
-            f"{counts_slot(layer, mod)} holds values that are not whole numbers, and the model was trained on counts: "
+            f"{counts_slot(layer, mod)} holds values that are not whole numbers, and the model was set up with counts: "
             "what it says of normalised values is wrong. Put the counts back there.",
             UserWarning,
             stacklevel=settings.warnings_stacklevel,

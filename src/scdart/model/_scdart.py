@@ -10,7 +10,6 @@ from scvi.model.base import ArchesMixin, BaseModelClass, UnsupervisedTrainingMix
 
 from scdart import pp
 from scdart._anchor_slots import support_of_anchors
-from scdart._batches import batches_of
 from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
 from scdart._options import Range, check_options
@@ -28,6 +27,7 @@ from scdart.data import (
     GroupsField,
     PriorField,
     UnpairedDataSplitter,
+    batch_columns,
     by_argument,
     check_features,
     check_setup,
@@ -236,7 +236,7 @@ class SCDART(
         else:
             check_features(mdata, mods, source)
         confidence = checked_confidence(mdata, anchors_key, mods)
-        batches = _batch_columns(mdata, batch_key, mods, source)
+        batches = batch_columns(mdata, batch_key, mods, source)
         fields = [
             PriorField(
                 REGISTRY_KEYS.GENE_ACTIVITY,
@@ -333,6 +333,7 @@ class SCDART(
             If ``checkpoint`` cannot be written to, or ``ckpt_path`` does not exist.
         """
         check_training(locals())
+        self._check_counts(self.adata)
         datasplitter_kwargs = datasplitter_kwargs or {}
         validates = early_stopping or trainer_kwargs.get("enable_checkpointing", False)
         if train_size is None:
@@ -385,16 +386,3 @@ def check_training(given: Mapping[str, Any]) -> None:
     check_options(SCDART.train, given, batch_size=Range(2, 1_000_000))
     check_plan(given.get("plan_kwargs") or {})
     check_precision({**given, **given.get("trainer_kwargs", {})}.get("precision"))
-
-
-def _batch_columns(
-    mdata: MuData, batch_key: str | None, mods: dict[str, str], source: dict | None
-) -> dict[str, str | None]:
-    """Get the column with batches for each modality that has several: in these data, or in those of a saved model."""
-
-    def has_several(role: str, mod: str) -> bool:
-        if source is not None:
-            return bool(source["field_registries"].get(MODALITIES[role].batch, {}).get("state_registry"))
-        return batch_key is not None and batches_of(mdata.mod[mod], batch_key) is not None
-
-    return {role: batch_key if has_several(role, mod) else None for role, mod in mods.items()}

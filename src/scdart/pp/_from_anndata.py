@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import TYPE_CHECKING
 
 import anndata as ad
+import pandas as pd
 from mudata import MuData
 
 from scdart._constants import ATAC, RNA
 from scdart._docs import fill_in_docs
 from scdart._mudata import columns_stay
 from scdart._options import check_options
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +104,13 @@ def _are_peaks(names: pd.Index) -> bool:
 
 def _same_matrices(adata: ad.AnnData) -> ad.AnnData:
     """Make another AnnData of the same arrays, so that names can be changed and slots added."""
-    # Of anndata 0.13, X is the layer without a name.
+    # Of anndata 0.13, X is the layer without a name. A table has names of its own, which change with those of cells.
     slots = {
-        name: {key: value for key, value in getattr(adata, name).items() if key is not None}
+        name: {
+            key: value.copy() if isinstance(value, pd.DataFrame) else value
+            for key, value in getattr(adata, name).items()
+            if key is not None
+        }
         for name in ("obsm", "varm", "layers", "obsp", "varp", "uns")
     }
     return ad.AnnData(adata.X, adata.obs.copy(), adata.var.copy(), **slots)

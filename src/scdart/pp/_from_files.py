@@ -91,10 +91,9 @@ def _read(path: Path) -> ad.AnnData:
                 from scanpy import read_10x_h5  # takes seconds to import
 
                 return read_10x_h5(path, gex_only=False)
-    except (OSError, KeyError, ValueError, TypeError) as error:  # what a wrong file raises depends on how it is wrong
-        raise ValueError(
-            f"{path} cannot be read as {'a folder of 10x' if path.is_dir() else path.suffix}: {error}"
-        ) from error
+    except Exception as error:  # what a wrong file raises depends on how it is wrong
+        kind = "a folder of 10x" if path.is_dir() else {".h5": "an .h5 of Cell Ranger"}.get(path.suffix, path.suffix)
+        raise ValueError(f"{path} cannot be read as {kind}: {error}") from error
     raise ValueError(f"{path} is none of .h5ad, .h5 of Cell Ranger, and a folder with matrix.mtx: convert it to .h5ad.")
 
 
@@ -103,13 +102,15 @@ def _read_folder(folder: Path) -> ad.AnnData:
     import scanpy as sc  # takes seconds to import
 
     adata = sc.read_mtx(_beside(folder, "matrix.mtx")).T
-    adata.obs_names = _table(folder, "barcodes.tsv")[0].to_numpy()
+    adata.obs_names = _table(folder, adata.n_obs, "barcodes.tsv")[0].to_numpy()
     if any(folder.glob("peaks.bed*")):
-        peaks = _table(folder, "peaks.bed")
+        peaks = _table(folder, adata.n_vars, "peaks.bed")
+        if peaks.shape[1] < 3:
+            raise ValueError(f"peaks.bed has {peaks.shape[1]} tab-separated columns, and needs chrom, start and end.")
         adata.var_names = (peaks[0] + ":" + peaks[1] + "-" + peaks[2]).to_numpy()
         adata.var["feature_types"] = _TYPES[ATAC]
         return adata
-    features = _table(folder, "features.tsv", "genes.tsv")
+    features = _table(folder, adata.n_vars, "features.tsv", "genes.tsv")
     adata.var_names = features[1 if 1 in features else 0].to_numpy()
     adata.var["gene_ids"] = features[0].to_numpy()
     if 2 in features:
@@ -117,8 +118,18 @@ def _read_folder(folder: Path) -> ad.AnnData:
     return adata
 
 
-def _table(folder: Path, *names: str) -> pd.DataFrame:
-    return pd.read_csv(_beside(folder, *names), sep="\t", header=None, dtype=str, comment="#", keep_default_na=False)
+def _table(folder: Path, n_rows: int, *names: str) -> pd.DataFrame:
+    """Read names, of which the matrix says how many there are."""
+    path = _beside(folder, *names)
+    try:
+        table = pd.read_csv(path, sep="\t", header=None, dtype=str, comment="#", keep_default_na=False)
+    except Exception as error:  # as above
+        raise ValueError(f"{path.name} is no table, or not gzipped as its name says: {error}") from error
+    if len(table) != n_rows:
+        raise ValueError(
+            f"{path.name} has {len(table):,} rows, and the matrix has {n_rows:,}: remove a heading, if any."
+        )
+    return table
 
 
 def _beside(folder: Path, *names: str) -> Path:

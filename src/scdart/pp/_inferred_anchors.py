@@ -77,8 +77,8 @@ def infer_anchors(evidence: Evidence, settings: AnchorSettings) -> Anchors:
             )
         }
         if evidence.groups is not None:
-            # As far as the nearest are more likely right than wrong.
-            trust = max(2 * agreement[best].support - 1, 0.0)
+            # Not at all where evidence cannot be told from chance, and fully from twice that.
+            trust = min(max(agreement[best].z / _MIN_Z - 1, 0.0), 1.0)
             atac_of_rna, rna_of_atac = leaning_on_labels(
                 (atac_of_rna, rna_of_atac), trust, learned_from, settings, evidence, rng
             )

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 from scdart._checks import check_cell_names, check_writable
 from scdart._constants import X_SCDART
+from scdart._docs import fill_in_docs
 from scdart._latent_slots import LATENT, check_follows
 from scdart._mudata import in_obs, obs_column, own_copy
 from scdart._options import SEVERAL, check_options
@@ -37,6 +38,7 @@ class _Tree(NamedTuple):
     paths: list[list[int]]
 
 
+@fill_in_docs
 def backbone(
     mdata: MuData,
     *,
@@ -129,13 +131,7 @@ def backbone(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import scdart
-    >>> mdata = scdart.datasets.simulate("linear", n_cells=100, n_genes=50, n_peaks=100)
-    >>> stage = np.concatenate([mdata[mod].obs["pseudotime"] for mod in mdata.mod])
-    >>> mdata.obsm["X_scdart"] = np.c_[stage, stage**2]  # in place of model.get_latent_representation()
-    >>> scdart.tl.pseudotime(mdata, root_score="pseudotime")
-    >>> scdart.tl.backbone(mdata)
+    %(example_with_tree)s
     >>> list(mdata.obsm["backbone_order"])
     ['trajectory_0']
     """

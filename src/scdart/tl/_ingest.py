@@ -10,6 +10,7 @@ from anndata import AnnData
 
 from scdart._checks import check_mudata, check_writable
 from scdart._constants import X_SCDART
+from scdart._docs import fill_in_docs
 from scdart._latent_slots import check_follows, slot_of_another_model
 from scdart._mudata import obs_column, own_copy
 from scdart._options import check_options
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from scdart.model import SCDART
 
 
+@fill_in_docs
 def ingest(
     query: MuData | AnnData,
     reference: MuData,
@@ -62,9 +64,7 @@ def ingest(
         Number of reference cells that tell what a new cell is.
     threshold
         Confidence below which a cell gets no label.
-    random_state
-        Seed of the approximate search for neighbours, among more than 50,000 cells; `None` takes `scvi.settings.seed`,
-        or 0 where there is none.
+    %(seed_of_search)s
     copy
         Whether to return a copy instead of writing to `query`.
 

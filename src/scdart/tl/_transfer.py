@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from scdart._checks import check_modalities, check_writable, counts_slot
 from scdart._chunks import columns_of
 from scdart._constants import ATAC, RNA, X_SCDART
+from scdart._docs import fill_in_docs
 from scdart._mudata import obs_column, own_copy, positions
 from scdart._options import check_options
 from scdart._random import seed_of
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mudata import MuData
 
 
+@fill_in_docs
 def transfer_labels(
     mdata: MuData,
     key: str,
@@ -60,11 +62,8 @@ def transfer_labels(
         :func:`scdart.tl.integrate` writes. Where it is not there, all cells count as placed.
     key_added
         Column to write; by default `"{key}_from_{source}"`.
-    random_state
-        Seed of the approximate search for neighbours, among more than 50,000 cells; `None` takes `scvi.settings.seed`,
-        or 0 where there is none.
-    copy
-        Whether to return a copy instead of writing to `mdata`.
+    %(seed_of_search)s
+    %(copy)s
 
     Returns
     -------
@@ -115,6 +114,7 @@ def transfer_labels(
     return result if copy else None
 
 
+@fill_in_docs
 def impute(
     mdata: MuData,
     *,
@@ -154,11 +154,8 @@ def impute(
         Confidence in the place of a cell below which it gets no values, as in :func:`scdart.tl.transfer_labels`.
     key_added
         Name of the slots to write; by default `"imputed_{source}"`.
-    random_state
-        Seed of the approximate search for neighbours, among more than 50,000 cells; `None` takes `scvi.settings.seed`,
-        or 0 where there is none.
-    copy
-        Whether to return a copy instead of writing to `mdata`.
+    %(seed_of_search)s
+    %(copy)s
 
     Returns
     -------
@@ -218,6 +215,7 @@ def impute(
     return result if copy else None
 
 
+@fill_in_docs
 def smooth(
     mdata: MuData,
     *,
@@ -247,11 +245,8 @@ def smooth(
         Number of neighbours k in the other modality.
     key_added
         Name of the slots to write; by default `"{use_rep}_smooth"`.
-    random_state
-        Seed of the approximate search for neighbours, among more than 50,000 cells; `None` takes `scvi.settings.seed`,
-        or 0 where there is none.
-    copy
-        Whether to return a copy instead of writing to `mdata`.
+    %(seed_of_search)s
+    %(copy)s
 
     Returns
     -------
