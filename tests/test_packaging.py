@@ -27,10 +27,11 @@ NOT_IMPORTED = {
     "mypy": "a command",
     "pandas-stubs": "mypy reads them",
     "pytest-xdist": "pytest -n auto",
+    "distributed": "a scheduler of dask, which whoever calls names",
     "ruff": "a command",
     "tabulate": "DataFrame.to_markdown, which the benchmarks call, needs it and does not bring it",
 }
-USERS = ("metrics", "report")
+USERS = ("dask", "metrics", "report")
 
 
 def declared(*extras: str) -> set[str]:
