@@ -157,7 +157,8 @@ def test_integrate_leaves_counts_on_disk(paired_file, tmp_path, suffix):
     source = paired_file
     if suffix == ".zarr":
         source = tmp_path / "counts.zarr"
-        mudata.read_h5mu(paired_file).write_zarr(source)
+        # mudata 0.4 cannot write the axis that it has read.
+        mudata.MuData(dict(mudata.read_h5mu(paired_file).mod)).write_zarr(source)
     memory = ["--memory", "4 GB"] if suffix == ".h5mu" else []
     result = integrate(source, tmp_path / f"out{suffix}", *memory)
     assert result.exit_code == 0, result.output

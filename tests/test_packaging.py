@@ -28,6 +28,7 @@ NOT_IMPORTED = {
     "mypy": "a command",
     "pandas-stubs": "mypy reads them",
     "pytest-xdist": "pytest -n auto",
+    "distributed": "a scheduler of dask, which whoever calls names",
     "ruff": "a command",
     "tabulate": "DataFrame.to_markdown, which the benchmarks call, needs it and does not bring it",
 }
