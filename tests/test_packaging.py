@@ -23,7 +23,6 @@ DISTRIBUTION = {"PIL": "pillow", "scvi": "scvi-tools", "sklearn": "scikit-learn"
 LATE = {"_optional", "import_module", "import_scib", "importorskip"}
 #: Declared although no file imports it, and why.
 NOT_IMPORTED = {
-    "distributed": "the engine that dask finds where several machines compute",
     "igraph": "scanpy's leiden and paga need it and do not bring it",
     "mypy": "a command",
     "pandas-stubs": "mypy reads them",
