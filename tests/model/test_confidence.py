@@ -75,3 +75,15 @@ def test_confidence_follows_the_support_of_the_anchors_but_where_labels_are_know
     model.support_ = 0.25
     model.save(tmp_path / "model")
     assert SCDART.load(tmp_path / "model", mdata).support_ == 0.25
+
+
+def test_cells_of_one_name_are_refused(make_mdata):
+    mdata = make_mdata()
+    SCDART.setup_mudata(mdata)
+    model = SCDART(mdata)
+    model.train(max_epochs=1, enable_progress_bar=False)
+    names = mdata["rna"].obs_names.to_numpy(dtype=object, copy=True)
+    names[0] = names[1]
+    mdata["rna"].obs_names = names
+    with pytest.raises(ValueError, match=r"obs_names must be unique"):
+        model.get_alignment_confidence(mdata, n_neighbors=10)

@@ -13,7 +13,7 @@ from mudata import MuData
 from scvi import settings
 from scvi.model.base import BaseModelClass
 
-from scdart._checks import check_mudata
+from scdart._checks import check_cell_names, check_mudata
 from scdart._constants import ATAC, RNA
 from scdart._mudata import columns_stay, modality_rows
 from scdart._options import check_options
@@ -175,7 +175,7 @@ class InferenceMixin(BaseModelClass):
         KeyError
             If a modality is missing: the confidence compares the two.
         ValueError
-            If a modality has no more cells than ``n_neighbors``.
+            If a modality has no more cells than ``n_neighbors``, or several cells of a name.
         RuntimeError
             If the model has not been trained.
 
@@ -196,6 +196,8 @@ class InferenceMixin(BaseModelClass):
         missing = [name for name in self._mods.values() if name not in mdata.mod]
         if missing:
             raise KeyError(f"modality {missing[0]!r} is not in mdata.mod: the confidence compares both modalities.")
+        for name in self._mods.values():
+            check_cell_names(mdata, name)
         z = {
             each: self.get_latent_representation(mdata, modality=name, batch_size=batch_size)
             for each, name in self._mods.items()
