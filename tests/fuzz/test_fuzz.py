@@ -361,7 +361,7 @@ def is_finite(value):
 
 
 #: Functions that hand on what they are given.
-AS_GIVEN = ("pp.from_anndata", "pp.from_files")
+AS_GIVEN = ("pp.from_anndata", "pp.from_files", "tl.joint_anndata")
 
 #: What may be NaN, as its function says: cells that nothing is known of, and what was not tested.
 MAY_BE_NAN = re.compile(r"\.obs\.|_order$|dynamic_features|note|pseudotime|\.uns\.")

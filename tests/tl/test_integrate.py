@@ -356,13 +356,13 @@ def test_result_can_be_saved_and_goes_to_scanpy(mdata, tmp_path):
 
 def test_counts_are_scanned_once(mdata, monkeypatch):
     scanned = []
-    look_through = _checks._check_values
+    look_through = _checks.check_values
 
     def noted(counts, *others):
         scanned.append(counts.nnz)
         look_through(counts, *others)
 
-    monkeypatch.setattr(_checks, "_check_values", noted)
+    monkeypatch.setattr(_checks, "check_values", noted)
     integrate(mdata, max_epochs=1, train_kwargs=QUIET)
     for mod in ("rna", "atac"):
         assert scanned.count(mdata[mod].X.nnz) == 1

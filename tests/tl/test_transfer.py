@@ -207,7 +207,11 @@ LABELS = {"key": "arm"}
             (function, spoil, options, error, match)
             for function, options in ((transfer_labels, LABELS), (impute, {}), (smooth, {}))
             for spoil, error, match in (
-                (without_latent, KeyError, r"mdata\['atac'\].obsm\['X_scdart'\] does not exist.*modality='atac'"),
+                (
+                    without_latent,
+                    KeyError,
+                    r"mdata\['atac'\].obsm\['X_scdart'\] does not exist.*tl\.embed\(mdata, model\)",
+                ),
                 (with_nan_position, ValueError, r"mdata\['rna'\].*NaN or infinite for 1 cells"),
                 (with_another_space, ValueError, "2 dimensions in 'rna', but 3 in 'atac'"),
             )

@@ -92,16 +92,15 @@ def _from_table(annotation: pd.DataFrame, gene_name_key: str, gene_id_key: str) 
 def _from_file(path: Path, gene_name_key: str, gene_id_key: str) -> pd.DataFrame:
     if str(path).lower().startswith(("http:", "https:", "ftp:")):
         raise ValueError(f"annotation={str(path)!r} is an address: download the file, and pass its path.")
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"annotation={str(path)!r} {what}.")
+    if path.is_dir():
+        raise FileNotFoundError(f"annotation={str(path)!r} is a folder, not a file.")
     name = path.name.lower()
     kind = Path(name.removesuffix(".gz").removesuffix(".bgz")).suffix
-    if kind in _BED:
-        return read_bed(path)
-    if kind in _GFF:
-        return read_gff(path, gene_name_key, gene_id_key)
-    raise ValueError(
-        f"annotation={str(path)!r} has the suffix {kind!r}: expected one of {[*_BED, *_GFF]}, or one of these with "
-        ".gz. Read another format into a DataFrame and pass that."
-    )
+    if kind not in (*_BED, *_GFF):
+        raise ValueError(
+            f"annotation={str(path)!r} has the suffix {kind!r}: expected one of {[*_BED, *_GFF]}, or one of these with "
+            ".gz. Read another format into a DataFrame and pass that."
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"annotation={str(path)!r} does not exist.")
+    return read_bed(path) if kind in _BED else read_gff(path, gene_name_key, gene_id_key)
