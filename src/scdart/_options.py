@@ -82,7 +82,7 @@ RANGES: Final[Mapping[str, Range]] = {
     "t": Range(0, 10_000),
     "n_components": Range(1, 10_000),
     "n_pcs": Range(2, 10_000),
-    "n_comps": Range(2, 1000),
+    "n_comps": Range(3, 1000),
     "n_points": Range(2, 100_000),
     "n_pairs": Range(2, 100_000_000),
     "df": Range(1, 100),
