@@ -181,3 +181,17 @@ def test_a_modality_without_cells_is_said(make_mdata):
     mdata = make_mdata()
     with pytest.raises(ValueError, match=r"mdata.mod\['atac'\]|no weight between|mdata.obsp"):
         SCDART.setup_mudata(mdata[mdata.obsmap["atac"] == 0].copy())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"accelerator": "x"}, ValueError, "accelerator='x' is not known: use one of .*'cpu'"),
+        ({"ckpt_path": "x"}, FileNotFoundError, "ckpt_path: x does not exist"),
+    ],
+)
+def test_what_lightning_would_say_of_training_names_the_argument(make_mdata, options, error, said):
+    mdata = make_mdata()
+    SCDART.setup_mudata(mdata)
+    with pytest.raises(error, match=said):
+        SCDART(mdata).train(max_epochs=1, **options)

@@ -81,7 +81,7 @@ class EpochCheckpoint(Callback):
 def check_state(path: str | os.PathLike[str]) -> None:
     """Raise unless a file was written to its end as the state of a training."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} does not exist: name a file that a trainer has saved.")
+        raise FileNotFoundError(f"ckpt_path: {path} does not exist: name a file that a trainer has saved.")
     if not is_whole(Path(path)):
         raise ValueError(f"{path} is no state of a training, or is damaged: remove it to train from the start.")
 

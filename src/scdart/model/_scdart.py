@@ -44,7 +44,7 @@ from ._new_batches import NewBatchesMixin
 from ._presets import PRESETS
 from ._replicates import ReplicatesMixin
 from ._saving import SavingMixin
-from ._training_plan import SCDARTTrainingPlan, check_plan, check_precision
+from ._training_plan import SCDARTTrainingPlan, check_accelerator, check_plan, check_precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -385,4 +385,5 @@ def check_training(given: Mapping[str, Any]) -> None:
     """Raise unless options of :meth:`SCDART.train`, and of its training plan, can be trained with."""
     check_options(SCDART.train, given, batch_size=Range(2, 1_000_000))
     check_plan(given.get("plan_kwargs") or {})
+    check_accelerator(given.get("accelerator", "auto"))
     check_precision({**given, **given.get("trainer_kwargs", {})}.get("precision"))

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
+from lightning.pytorch.accelerators import AcceleratorRegistry
 from scvi.train import TrainingPlan
 
 from scdart._options import NOT_NEGATIVE, check_number, check_options
@@ -143,6 +144,13 @@ def check_plan(given: Mapping[str, Any]) -> None:
     for term in LOSS_TERMS:
         if term.name in given:
             check_number(term.name, given[term.name], NOT_NEGATIVE)
+
+
+def check_accelerator(accelerator: Any) -> None:
+    """Raise unless Lightning knows an accelerator of the name; whether the machine has it, it says itself."""
+    known = {"auto", "gpu", *AcceleratorRegistry.available_accelerators()}
+    if isinstance(accelerator, str) and accelerator not in known:
+        raise ValueError(f"accelerator={accelerator!r} is not known: use one of {sorted(known)}.")
 
 
 def check_precision(precision: Any) -> None:
