@@ -71,14 +71,29 @@ def check_follows(mdata: MuData, key: str, *, by_modality: bool = False) -> None
         raise ValueError(f"mdata.uns[{key!r}] was computed before {slot} was made anew: run scdart.tl.{what} again.")
 
 
+def check_written_with(mdata: MuData, key: str, use_rep: str, remedy: str) -> None:
+    """Raise if ``obsm[key]`` was written with another latent space than there is now.
+
+    Parameters
+    ----------
+    mdata
+        Annotated data.
+    key
+        Slot of ``obsm``, with what it was made from in ``uns``.
+    use_rep
+        Slot of ``obsm`` with the latent space.
+    remedy
+        What to do about it, for the message.
+    """
+    written, now = _written_with(mdata, key), origin_of_components(mdata, use_rep, "mdata")
+    if written.get("cells") == now["cells"] and difference(written, now) is not None:
+        raise ValueError(f"mdata.obsm[{key!r}] was computed before {now['slot']} was made anew: {remedy}.")
+
+
 def check_confidence_follows(mdata: MuData, use_rep: str) -> None:
     """Raise if the confidence that :func:`scdart.tl.embed` wrote is of another latent space than there is now."""
-    written, now = _confidence_of(mdata, use_rep), origin_of_components(mdata, use_rep, "mdata")
-    if written.get("cells") == now["cells"] and difference(written, now) is not None:
-        raise ValueError(
-            f"obsm['{use_rep}_confidence'] was computed before {now['slot']} was made anew: write both by "
-            "scdart.tl.embed(mdata, model), or remove it."
-        )
+    remedy = "write both by scdart.tl.embed(mdata, model), or remove it"
+    check_written_with(mdata, f"{use_rep}_confidence", use_rep, remedy)
 
 
 def warn_of_followers(mdata: MuData, use_rep: str) -> None:
@@ -160,12 +175,12 @@ def _another_space(mdata: MuData, use_rep: str) -> str | None:
 
 def _embedded(mdata: MuData, use_rep: str, now: Mapping[str, Any]) -> bool:
     """Whether just these cells were placed by a model, so that what was computed for others is of another space."""
-    return bool(_confidence_of(mdata, use_rep).get("cells") == now["cells"])
+    return bool(_written_with(mdata, f"{use_rep}_confidence").get("cells") == now["cells"])
 
 
-def _confidence_of(mdata: MuData, use_rep: str) -> Mapping[str, Any]:
-    """Get what the confidence in places was written with."""
-    return mdata.uns.get(f"{use_rep}_confidence", {}).get(MADE_FROM, {})
+def _written_with(mdata: MuData, key: str) -> Mapping[str, Any]:
+    """Get what a slot says that it was made from; nothing where it says nothing."""
+    return mdata.uns.get(key, {}).get(MADE_FROM, {})
 
 
 def _numbers(values: Any) -> np.ndarray | None:

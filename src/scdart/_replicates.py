@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+#: What a model notes of a training that are no options of it, so that they are not given to the next one.
+NOTED_OF_TRAINING: Final = ("seed", "usual_epochs")
 
 
 def turned_onto(reference: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -47,6 +47,12 @@ class Preset(StrEnum):
     paper = "paper"
 
 
+class Domain(StrEnum):
+    """How far from a gene its peaks may lie, where it is not 2 kb before it and its body."""
+
+    auto = "auto"
+
+
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show debug messages, and the traceback of an error.")]
 
 
@@ -124,9 +130,7 @@ def integrate(
     gene_scores: Annotated[
         bool, typer.Option("--gene-scores", help="ATAC has gene scores in place of peaks, and needs no annotation.")
     ] = False,
-    domain: Annotated[
-        str | None, typer.Option(help="'auto': how far from a gene its peaks may lie is chosen by the data.")
-    ] = None,
+    domain: Annotated[Domain | None, typer.Option(help="Let the data say how far from genes peaks may lie.")] = None,
     n_latent: Annotated[int | None, typer.Option(min=1, help="Dimensions of the latent space.")] = None,
     t: Annotated[list[int] | None, typer.Option("--t", help="Diffusion time; may be repeated.")] = None,
     preset: Annotated[Preset, typer.Option(help="Settings of the model; 'paper' are the published ones.")] = (
@@ -189,7 +193,7 @@ def integrate(
             tl.integrate(
                 mdata,
                 annotation,
-                domain=domain,  # type: ignore[arg-type]  # which integrate checks
+                domain=None if domain is None else "auto",
                 n_latent=n_latent,
                 t=t,
                 preset=preset.value,

@@ -8,13 +8,10 @@ from scvi.model.base import BaseModelClass
 
 from scdart._options import check_options
 from scdart._random import seed_of, seeded
+from scdart._replicates import NOTED_OF_TRAINING
 
 if TYPE_CHECKING:
     from typing import Self
-
-
-#: What is noted of a training beside its options.
-_NOT_OPTIONS = ("seed", "usual_epochs")
 
 
 class ReplicatesMixin(BaseModelClass):
@@ -73,7 +70,7 @@ class ReplicatesMixin(BaseModelClass):
             with seeded(seed):
                 model = type(self)(self.adata, **options)
                 for noted in trained:
-                    again = {key: value for key, value in noted.items() if key not in _NOT_OPTIONS}
+                    again = {key: value for key, value in noted.items() if key not in NOTED_OF_TRAINING}
                     model.train(**{**again, "enable_progress_bar": enable_progress_bar})
             models.append(model)
         return models

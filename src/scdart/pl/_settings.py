@@ -16,6 +16,7 @@ from scdart._batches import batch_labels
 from scdart._checks import stored_counts
 from scdart._chunks import as_matrix, transformed
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA
+from scdart._replicates import NOTED_OF_TRAINING
 from scdart._slots import given_times
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from scdart.model import SCDART
 
-#: What is noted of a training that are no options of it.
-_NOTED = ("seed", "usual_epochs")
 _PACKAGES = ("scdart", "scvi-tools", "torch", "lightning", "scanpy", "anndata", "mudata", "numpy", "scipy")
 
 
@@ -181,7 +180,9 @@ def as_code(settings: Mapping[str, Any], mods: Mapping[str, str]) -> str:
         lines.append(_call("scdart.model.SCDART.setup_mudata", "mdata", **settings["setup_mudata"]))
         lines.append("model = " + _call("scdart.model.SCDART", "mdata", **settings["model"]))
         for run in runs or [{"max_epochs": settings["epochs"]}]:
-            lines.append(_call("model.train", **{key: value for key, value in run.items() if key not in _NOTED}))
+            lines.append(
+                _call("model.train", **{key: value for key, value in run.items() if key not in NOTED_OF_TRAINING})
+            )
         lines.append("scdart.tl.embed(mdata, model)")
     elif settings.get("scdart.tl.integrate"):
         run = settings["scdart.tl.integrate"]

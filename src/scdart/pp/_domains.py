@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from scdart._options import check_options
 from scdart._progress import parts
 
 from ._agreement import Agreement, held_out_agreement
@@ -50,11 +51,7 @@ class Domain:
     decay: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("upstream", "downstream"):
-            if (bases := getattr(self, name)) < 0:
-                raise ValueError(f"{name}={bases} is negative: pass a number of bases, whatever the strand.")
-        if self.decay is not None and not 0 < self.decay < np.inf:
-            raise ValueError(f"decay={self.decay} is not a positive number of bases: pass decay=None for weights of 1.")
+        check_options(Domain, asdict(self))
 
     @property
     def params(self) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from scdart._latent_slots import check_confidence_follows
 from scdart._mudata import positions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
     from mudata import MuData
 
@@ -85,11 +87,14 @@ def write_obs(mdata: MuData, key: str, values: np.ndarray | pd.Categorical) -> N
         mdata[mod].obs[key] = values[positions(mdata, mod)]
 
 
-def write_obsm(mdata: MuData, key: str, values: pd.DataFrame) -> None:
-    """Write values of every cell to `obsm` of `mdata`, and of every modality for its cells."""
+def write_obsm(
+    mdata: MuData, key: str, values: pd.DataFrame | np.ndarray, *, mods: Iterable[str] | None = None
+) -> None:
+    """Write values of every cell to `obsm` of `mdata`, and of every modality, or some of them, for its cells."""
     mdata.obsm[key] = values
-    for mod in mdata.mod:
-        mdata[mod].obsm[key] = values.iloc[positions(mdata, mod)]
+    for mod in mdata.mod if mods is None else mods:
+        rows = positions(mdata, mod)
+        mdata[mod].obsm[key] = values[rows] if isinstance(values, np.ndarray) else values.iloc[rows]
 
 
 def placed_cells(mdata: MuData, mod: str, use_rep: str, min_confidence: float, what: str) -> np.ndarray:

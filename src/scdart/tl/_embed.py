@@ -10,13 +10,15 @@ import pandas as pd
 from scdart._checks import check_mudata, check_writable
 from scdart._constants import X_SCDART
 from scdart._docs import fill_in_docs
-from scdart._latent_slots import warn_of_followers
-from scdart._mudata import modality_rows, own_copy, positions
+from scdart._latent_slots import check_written_with, warn_of_followers
+from scdart._mudata import modality_rows, own_copy
 from scdart._options import check_options
-from scdart._origins import MADE_FROM, difference, origin_of_components
+from scdart._origins import MADE_FROM, origin_of_components
 from scdart._progress import parts
 from scdart._replicates import spread_of_positions, turned_onto
 from scdart.data import names_of_modalities
+
+from ._cells import write_obsm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,10 +115,7 @@ def embed(
     for mod, coordinates in places.items():
         (target if mod is None else target[mod]).obsm[key_added] = coordinates
     if confidence is not None:
-        target.obsm[f"{key_added}_confidence"] = confidence.astype(np.float32)[:, None]
-        for mod in mods:
-            own = target.obsm[f"{key_added}_confidence"][positions(target, mod)]
-            target[mod].obsm[f"{key_added}_confidence"] = own
+        write_obsm(target, f"{key_added}_confidence", confidence.astype(np.float32)[:, None], mods=mods)
         target.uns[f"{key_added}_confidence"] = {MADE_FROM: origin_of_components(target, key_added, "mdata")}
     if replicates:
         spread(target, replicates, use_rep=key_added)
@@ -210,14 +209,8 @@ def spread(
     moved[placed] = spread_of_positions(z[placed], list(turned[placed].transpose(1, 0, 2)))
 
     target = own_copy(mdata) if copy else mdata
-    slots = {
-        f"{use_rep}_spread": moved[:, None].astype(np.float32),
-        f"{use_rep}_replicates": turned.reshape(len(z), -1).astype(np.float32),
-    }
-    for key, values in slots.items():
-        target.obsm[key] = values
-        for mod in target.mod:
-            target[mod].obsm[key] = values[positions(target, mod)]
+    write_obsm(target, f"{use_rep}_spread", moved[:, None].astype(np.float32))
+    write_obsm(target, f"{use_rep}_replicates", turned.reshape(len(z), -1).astype(np.float32))
     target.uns[f"{use_rep}_replicates"] = {
         "n_models": len(others),
         MADE_FROM: origin_of_components(target, use_rep, "mdata"),
@@ -241,13 +234,7 @@ def stored_replicates(mdata: MuData, use_rep: str) -> list[np.ndarray]:
             f"mdata.obsm[{key!r}] does not exist, which the spread comes from: run scdart.tl.integrate(mdata, "
             "n_models=3), or scdart.tl.spread(mdata, model.train_replicates(2))."
         )
-    described = mdata.uns.get(key, {})
-    made_from, now = described.get(MADE_FROM), origin_of_components(mdata, use_rep, "mdata")
-    same_cells = made_from is not None and made_from["cells"] == now["cells"]
-    if same_cells and difference(made_from, now) is not None:
-        raise ValueError(
-            f"mdata.obsm[{key!r}] was computed before {now['slot']} was made anew: run scdart.tl.spread again."
-        )
+    check_written_with(mdata, key, use_rep, "run scdart.tl.spread again")
     values = np.asarray(mdata.obsm[key], dtype=np.float64)
     return list(values.reshape(len(values), -1, np.asarray(mdata.obsm[use_rep]).shape[1]).transpose(1, 0, 2))
 
