@@ -66,7 +66,7 @@ def large_file(tmp_path):
             counts = sparse.csr_matrix(opened, dtype=np.float64)
             counts.indices, counts.indptr = counts.indices.astype(np.int64), counts.indptr.astype(np.int64)
             if start == 0:
-                write_elem(file, "mod/atac/X", counts)
+                write_elem(file["mod/atac"], "X", counts)
             else:
                 sparse_dataset(file["mod/atac/X"]).append(counts)
     return path

@@ -54,6 +54,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_train_one_model(tmp_path):
     script = tmp_path / "train.py"
