@@ -9,13 +9,14 @@ import subprocess
 import sys
 import warnings
 
+import lightning.pytorch
 import numpy as np
 import pytest
 import torch
 
 from scdart import datasets, pp, tl
 from scdart._mudata import columns_stay
-from scdart._process import quiet, root_logger_kept, threads_kept
+from scdart._process import quiet, root_logger_kept, threads_kept, threads_that_pay
 from scdart._random import streams_kept
 from scdart.model import SCDART
 
@@ -53,6 +54,37 @@ def test_threads_that_stay_are_not_set(threads, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", None)
     with threads_kept():
         pass
+
+
+@pytest.mark.parametrize(
+    ("allowed", "processors", "n_features", "taken"),
+    [(8, 8, 4_000, 1), (8, 8, 100_000, 2), (8, 1, 100_000, 1), (1, 8, 100_000, 1)],
+)
+def test_threads_are_few_and_no_more_than_allowed(threads, monkeypatch, allowed, processors, n_features, taken):
+    monkeypatch.setattr("joblib.cpu_count", lambda: processors)
+    torch.set_num_threads(allowed)
+    with pytest.raises(KeyError), threads_that_pay(n_features):  # noqa: PT012
+        assert torch.get_num_threads() == taken
+        raise KeyError
+    assert torch.get_num_threads() == allowed
+
+
+def test_a_small_model_computes_in_one_thread(threads, make_mdata, monkeypatch):
+    mdata = make_mdata()
+    SCDART.setup_mudata(mdata)
+    model = SCDART(mdata, n_latent=4, activity_hidden=(16,), projection_hidden=(16,))
+    seen = []
+
+    class Threads(lightning.pytorch.Callback):
+        def on_train_batch_end(self, *_, **__):
+            seen.append(torch.get_num_threads())
+
+    torch.set_num_threads(2)
+    model.train(max_epochs=1, batch_size=16, callbacks=[Threads()], **QUIET)
+    monkeypatch.setattr(model.module, "embed", lambda *_: seen.append(torch.get_num_threads()) or torch.zeros(1, 4))
+    model.get_latent_representation(modality="rna", indices=[0])
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == 2
 
 
 def test_torch_is_not_imported_to_look_at_its_threads():

@@ -20,6 +20,9 @@ _IDLE: Final = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
 
+#: Features from which on a second thread saves a quarter of the time: measured with 3,000 to 200,000 peaks.
+_MANY_FEATURES: Final = 30_000
+
 
 @contextmanager
 def threads_kept() -> Iterator[None]:
@@ -35,6 +38,33 @@ def threads_kept() -> Iterator[None]:
     finally:
         # Setting them does more than that, so it is done only where it is needed.
         if torch is not None and torch.get_num_threads() != before:
+            torch.set_num_threads(before)
+
+
+@contextmanager
+def threads_that_pay(n_features: int) -> Iterator[None]:
+    """Compute a model with as many of PyTorch's threads as are worth their processors.
+
+    Its minibatches are small. With up to some ten thousand features a second thread saves a tenth of the time, or costs
+    as much, for twice the work of processors; beyond, it saves a quarter. Where another process, or the quota of a
+    container, has one of the processors, threads wait for each other and all is many times slower.
+
+    Parameters
+    ----------
+    n_features
+        Number of features of the model.
+    """
+    import torch
+    from joblib import cpu_count  # which knows quotas of containers
+
+    before = torch.get_num_threads()
+    paying = min(before, 1 if n_features < _MANY_FEATURES else 2, cpu_count())
+    if paying != before:
+        torch.set_num_threads(paying)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
             torch.set_num_threads(before)
 
 

@@ -17,7 +17,7 @@ from scdart._checks import check_cell_names, check_mudata
 from scdart._constants import ATAC, RNA
 from scdart._mudata import columns_stay, modality_rows
 from scdart._options import check_options
-from scdart._process import quiet
+from scdart._process import quiet, threads_that_pay
 from scdart._random import seed_of
 from scdart._replicates import spread_of_positions, turned_onto
 from scdart.data import (
@@ -35,6 +35,7 @@ from ._confidence import round_trip_confidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from scdart.module import SCDARTModule
 
@@ -124,10 +125,11 @@ class InferenceMixin(BaseModelClass):
         mdata = self._checked(mdata)
         modality = self._mods[ATAC]
         rows = self._rows(mdata, modality, indices)
-        parts = [
-            self.module.predict_expression(tensors)[:, columns].cpu().numpy()
-            for tensors in self._minibatches(mdata, ATAC, rows, batch_size)
-        ]
+        with self._threads():
+            parts = [
+                self.module.predict_expression(tensors)[:, columns].cpu().numpy()
+                for tensors in self._minibatches(mdata, ATAC, rows, batch_size)
+            ]
         return pd.DataFrame(np.concatenate(parts), mdata[modality].obs_names[rows], all_genes[columns])
 
     def get_alignment_confidence(
@@ -272,7 +274,8 @@ class InferenceMixin(BaseModelClass):
         mdata = self._checked(mdata)
 
         def values(role: str, rows: np.ndarray) -> np.ndarray:
-            parts = [compute(tensors, role) for tensors in self._minibatches(mdata, role, rows, batch_size)]
+            with self._threads():
+                parts = [compute(tensors, role) for tensors in self._minibatches(mdata, role, rows, batch_size)]
             z = torch.cat(parts).cpu().numpy()
             if not np.isfinite(z).all():
                 raise ValueError(
@@ -309,6 +312,9 @@ class InferenceMixin(BaseModelClass):
         loader = sequential_loader(manager, role, rows, batch_size=batch_size or settings.batch_size)
         for batch in loader:
             yield {name: tensor.to(self.module.device) for name, tensor in batch[role].items()}
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return threads_that_pay(sum(self.summary_stats[modality.n_features] for modality in MODALITIES.values()))
 
     @property
     def _mods(self) -> dict[str, str]:

@@ -369,7 +369,7 @@ class SCDART(
         self.module.train()
         # The sampler hands every process its own minibatches; Lightning must not wrap it again.
         trainer_kwargs.setdefault("use_distributed_sampler", False)
-        with streams_kept(), quiet():
+        with streams_kept(), quiet(), self._threads():
             super().train(
                 **options,
                 accelerator=accelerator,
