@@ -28,6 +28,13 @@ key_added
     "copy": """\
 copy
     Whether to return a copy instead of writing to `mdata`.""",
+    "written_prior": """\
+`None`, or the copy with `copy=True`. Written to the ATAC modality:
+
+`varm[key_added]`
+    The prior, sparse (CSR, float32), of shape (n_peaks, n_genes).
+`uns[key_added]`
+    `"genes"`: names of the columns, in the order of the RNA modality's `var_names`.""",
     "seed_of_search": """\
 random_state
     Seed of the approximate search for neighbours, among more than 50,000 cells; `None` takes `scvi.settings.seed`, or 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _donors
+import anndata as ad
 import biology
 import numpy as np
 import pandas as pd
@@ -50,3 +52,22 @@ def test_page_has_the_tables_that_are_there(tmp_path):
     assert "| linear | 0.70 (0.50–0.80) |" in page
     assert "## Cost" not in page
     assert "python benchmarks/biology.py --docs" in page
+
+
+def test_donors_are_exchanged_within_clusters():
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame({"cluster": np.repeat(["naive", "memory"], 200), "cell_type": "T"}, index=map(str, range(400)))
+    obs["batch"] = np.where(rng.random(400) < np.repeat([0.9, 0.2], 200), "one", "other")
+    atac = ad.AnnData(obs=obs)
+    exchanged = _donors._exchanged(atac, 0)
+    assert (exchanged != obs["batch"]).any()
+    for column in (exchanged, obs["batch"]):
+        assert (
+            column.groupby(obs["cluster"]).value_counts().to_dict()
+            == obs.groupby("cluster")["batch"].value_counts().to_dict()
+        )
+    # Donors who differ in composition alone do not mix within a type, and do within its clusters.
+    z = np.c_[np.repeat([0.0, 20.0], 200), rng.normal(size=(400, 2))]
+    assert _donors._mixing(z, atac, exchanged)["T"] < 0.8
+    atac.obs["cell_type"] = atac.obs["cluster"]
+    assert min(_donors._mixing(z, atac, exchanged).values()) > 0.85

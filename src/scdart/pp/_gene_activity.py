@@ -106,12 +106,8 @@ def gene_activity(
 
     Returns
     -------
-    `None`, or the copy with `copy=True`. Written to the ATAC modality:
-
-    `varm[key_added]`
-        The prior, sparse (CSR, float32), of shape (n_peaks, n_genes).
-    `uns[key_added]`
-        `"genes"`: names of the columns, in the order of the RNA modality's `var_names`. `"params"`: how it was made.
+    %(written_prior)s
+        `"params"`: how it was made.
         With several domains, `"agreement"`: table of them, with the mean correlation of held-out genes and its z.
 
     Raises

@@ -64,12 +64,7 @@ def set_gene_activity(
 
     Returns
     -------
-    `None`, or the copy with `copy=True`. Written to the ATAC modality:
-
-    `varm[key_added]`
-        The prior, sparse (CSR, float32), of shape (n_peaks, n_genes).
-    `uns[key_added]`
-        `"genes"`: names of the columns, in the order of the RNA modality's `var_names`.
+    %(written_prior)s
 
     Raises
     ------
