@@ -648,7 +648,7 @@ def test_the_domain_is_chosen_by_what_held_out_genes_say(far_regulated, caplog):
         ("best", "domain='best' is not known: pass 'auto'"),
         ([], r"domain=\[\] is no list of domains"),
         ([{"upstream": 1, "width": 2}], r"domain has \['width'\], which are no options"),
-        ([{"upstream": -1}], "upstream=-1 is negative"),
+        ([{"upstream": -1}], "upstream=-1 must be a whole number of at least 0"),
     ],
 )
 def test_domains_that_are_none(far_regulated, domain, said):
