@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import subprocess
 import sys
 import warnings
@@ -85,6 +86,27 @@ def test_a_small_model_computes_in_one_thread(threads, make_mdata, monkeypatch):
     model.get_latent_representation(modality="rna", indices=[0])
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM])
+def test_training_that_is_stopped_ends_as_any_other_code(make_mdata, stopped_by):
+    mdata = make_mdata()
+    SCDART.setup_mudata(mdata)
+    model = SCDART(mdata, n_latent=4, activity_hidden=(16,), projection_hidden=(16,))
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+
+    class Stop(lightning.pytorch.Callback):
+        def on_train_batch_end(self, *_, **__):
+            os.kill(os.getpid(), stopped_by)
+
+    with pytest.raises(BaseException) as ended:  # noqa: PT011
+        model.train(max_epochs=50, batch_size=16, callbacks=[Stop()], **QUIET)
+    if stopped_by == signal.SIGINT:
+        assert ended.type is KeyboardInterrupt
+    else:
+        assert (ended.type, ended.value.code) == (SystemExit, 128 + signal.SIGTERM)
+    assert not model.is_trained
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 def test_torch_is_not_imported_to_look_at_its_threads():

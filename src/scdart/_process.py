@@ -1,9 +1,11 @@
-"""What belongs to the user's process, and is left as it was: numbers of threads, loggers, filters of warnings."""
+"""What belongs to the user's process, and is left as it was: threads, loggers, signals, filters of warnings."""
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -66,6 +68,30 @@ def threads_that_pay(n_features: int) -> Iterator[None]:
     finally:
         if torch.get_num_threads() != before:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Let what interrupts a training reach the user's program as it would without a trainer.
+
+    Lightning ends the whole program where a user stops the cell of a notebook, and ignores further attempts from then
+    on; where a cluster ends the process, Lightning has it end as if all had gone well.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ended:
+        from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        if isinstance(ended, SIGTERMException):
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
+    finally:
+        if in_main_thread and handler is not None:  # None: set by what is not Python
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

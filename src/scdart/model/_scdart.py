@@ -13,7 +13,7 @@ from scdart._anchor_slots import support_of_anchors
 from scdart._checks import checked_once, chosen
 from scdart._constants import ANCHORS, ATAC, BATCH_FACTORS, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
 from scdart._options import Range, check_options
-from scdart._process import quiet
+from scdart._process import interrupts_kept, quiet
 from scdart._random import streams_kept
 from scdart.data import (
     MODALITIES,
@@ -369,7 +369,7 @@ class SCDART(
         self.module.train()
         # The sampler hands every process its own minibatches; Lightning must not wrap it again.
         trainer_kwargs.setdefault("use_distributed_sampler", False)
-        with streams_kept(), quiet(), self._threads():
+        with streams_kept(), quiet(), interrupts_kept(), self._threads():
             super().train(
                 **options,
                 accelerator=accelerator,
