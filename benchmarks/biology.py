@@ -271,7 +271,7 @@ def main(
         "trees": partial(order_of_trees, data, model_seeds),
         "cortex": partial(order_of_cortex, data, model_seeds),
         "haematopoiesis": lambda: over_seeds(haematopoiesis(data, model_seeds, picture), ["told"]),
-        "donors": lambda: over_seeds(donors(data, model_seeds), ["cell type"]).replace("nan", ""),
+        "donors": lambda: over_seeds(donors(data, model_seeds), ["cell type"]).replace("nan", "–"),
     }
     if unknown := set(part or ()) - set(PARTS):
         raise typer.BadParameter(f"{sorted(unknown)} are not among the parts {', '.join(PARTS)}.")
