@@ -175,8 +175,8 @@ def experiments(data: Path) -> dict[str, Experiment]:
             "Two batches in each modality see each feature by factors of their own. The effect is the largest "
             "log2 fold change. Composition is even, or the branches stand 4:1 in one batch and 1:4 in the "
             "other, or one RNA batch lacks a branch. Real data: ATAC of two donors of bone marrow with RNA of "
-            "blood (by cell type: {doc}`biology`), and seven replicates of mouse cortex. Methods are told the batches, if they can be: Harmony "
-            "as a second variable, LIGER as data sets, GLUE by `use_batch`.",
+            "blood (by cell type: {doc}`biology`), and seven replicates of mouse cortex. Methods are told the "
+            "batches, if they can be: Harmony as a second variable, LIGER as data sets, GLUE by `use_batch`.",
             (*(batches(effect, one) for one in COMPOSITIONS for effect in EFFECTS), *real_batches(data)),
             BATCH_METHODS,
             ("foscttm", "tau", *BATCHES, "transfer_accuracy", "transfer_balanced", "modality_mixing", *COST),
