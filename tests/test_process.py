@@ -88,6 +88,15 @@ def test_a_small_model_computes_in_one_thread(threads, make_mdata, monkeypatch):
     assert torch.get_num_threads() == 2
 
 
+@pytest.fixture
+def interruptible():
+    """As in a terminal or notebook: what a shell starts in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM])
 def test_training_that_is_stopped_ends_as_any_other_code(make_mdata, stopped_by):
     mdata = make_mdata()
