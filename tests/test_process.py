@@ -14,6 +14,7 @@ import lightning.pytorch
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from scdart import datasets, pp, tl
 from scdart._mudata import columns_stay
@@ -116,6 +117,31 @@ def test_training_that_is_stopped_ends_as_any_other_code(make_mdata, stopped_by)
         assert (ended.type, ended.value.code) == (SystemExit, 128 + signal.SIGTERM)
     assert not model.is_trained
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_preparation_and_order_take_one_thread_of_blas(caplog):
+    def of_blas():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    seen = {}
+
+    class Threads(logging.Handler):
+        def emit(self, record):
+            seen[record.getMessage().split(" (")[0]] = of_blas()
+
+    handler = Threads()
+    logging.getLogger("scdart").addHandler(handler)
+    caplog.set_level(logging.INFO, logger="scdart")
+    mdata = datasets.simulate("bifurcating", n_cells=80, n_genes=60, n_peaks=120, n_batches_rna=2, batch_effect=1.0)
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = of_blas()
+        tl.integrate(mdata, batch_key="batch", max_epochs=1, train_kwargs=QUIET)
+        tl.pseudotime(mdata, root=mdata["rna"].obs_names[0])
+        tl.backbone(mdata)
+        assert of_blas() == before
+    logging.getLogger("scdart").removeHandler(handler)
+    titles = ("Batches", "Diffusion coordinates", "Anchors", "Start of the networks", "Pseudotime", "Backbone")
+    assert {title: seen[title] for title in titles} == dict.fromkeys(titles, {1})
 
 
 def test_torch_is_not_imported_to_look_at_its_threads():

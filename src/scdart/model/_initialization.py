@@ -19,6 +19,7 @@ from sklearn.preprocessing import normalize
 
 from scdart._chunks import on_disk, rows_at_once
 from scdart._constants import ATAC, RNA
+from scdart._process import one_blas_thread
 from scdart._progress import parts
 from scdart._ridge import fit_ridge, ridge_penalty
 from scdart.data import (
@@ -66,7 +67,7 @@ def initialize_from_data(module: SCDARTModule, manager: AnnDataManager, *, ancho
     """
     module.activity_encoder.set_prior(registered_prior(manager))
     starts_linear = module.projection.components is not None
-    with parts("Start of the networks", len(module.encoders) + starts_linear) as begin:
+    with one_blas_thread(), parts("Start of the networks", len(module.encoders) + starts_linear) as begin:
         for role, encoder in ((RNA, module.expression_encoder), (ATAC, module.activity_encoder)):
             begin(f"statistics of {_CONTENTS[role]}")
             if (factors := registered_batch_factors(manager, role)) is not None:

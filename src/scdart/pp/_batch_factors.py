@@ -14,6 +14,7 @@ from scdart._docs import fill_in_docs
 from scdart._mudata import own_copy
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, has_factors_of, origin_of_counts
+from scdart._process import one_blas_thread
 from scdart._progress import parts
 from scdart._random import seed_of
 
@@ -112,7 +113,7 @@ def batch_factors(
     found = {mod: batches for mod in mods.values() if (batches := batches_of(mdata.mod[mod], batch_key)) is not None}
     seed, layers = seed_of(random_state), {RNA: rna_layer, ATAC: atac_layer}
     written, made_from = {}, {}
-    with parts("Batches", len(found)) as begin:
+    with one_blas_thread(), parts("Batches", len(found)) as begin:
         for role, mod in mods.items():
             if mod not in found:
                 continue

@@ -21,6 +21,7 @@ from scdart._docs import fill_in_docs
 from scdart._mudata import own_copy
 from scdart._options import check_options
 from scdart._origins import MADE_FROM, origin_of_coordinates
+from scdart._process import one_blas_thread
 from scdart._progress import parts
 from scdart._random import seed_of
 
@@ -190,7 +191,7 @@ def diffusion_coordinates(
         ensure_factors(target, batch_key, rna_mod, atac_mod, rna_layer, atac_layer, seed)
     effects = {mod: stored_effects(target, mod, batch_key) for mod in layers}
     written = {}
-    with parts("Diffusion coordinates", 3 * len(inputs)) as begin:
+    with one_blas_thread(), parts("Diffusion coordinates", 3 * len(inputs)) as begin:
         for mod, values in inputs.items():
             begin(f"components of {values.shape[0]:,} cells of {mod}")
             if mod in reps:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 
 from scdart._options import check_options
+from scdart._process import one_blas_thread
 from scdart._progress import parts
 
 from ._agreement import Agreement, held_out_agreement
@@ -111,7 +112,7 @@ def agreement_of_priors(
         return [variant.coordinates for variant in inference.variants(inference.draw_landmarks(), ["refined"])]
 
     scores = []
-    with parts("Domains", len(priors)) as begin:
+    with one_blas_thread(), parts("Domains", len(priors)) as begin:
         for prior in priors:
             begin(f"agreement of held-out genes with {prior.nnz:,} links")
             evidence = Evidence(expression, accessibility, prior)

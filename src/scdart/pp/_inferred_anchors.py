@@ -12,6 +12,7 @@ from sklearn.preprocessing import normalize
 
 from scdart._anchor_slots import Anchors
 from scdart._constants import ATAC, RNA
+from scdart._process import one_blas_thread
 from scdart._progress import parts
 
 from ._agreement import Agreement, held_out_agreement
@@ -55,7 +56,7 @@ def infer_anchors(evidence: Evidence, settings: AnchorSettings) -> Anchors:
         inference = Inference(part, settings, rng)
         return [variant.coordinates for variant in inference.variants(inference.draw_landmarks(), names)]
 
-    with parts("Anchors", 3) as begin:
+    with one_blas_thread(), parts("Anchors", 3) as begin:
         begin(f"agreement of held-out genes, {', '.join(names)}")
         agreement = dict(zip(names, held_out_agreement(evidence, coordinates_from, settings, rng), strict=True))
         best = max(agreement, key=lambda name: agreement[name].correlation)

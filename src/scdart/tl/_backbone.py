@@ -18,6 +18,7 @@ from scdart._latent_slots import LATENT, check_follows
 from scdart._mudata import in_obs, obs_column, own_copy
 from scdart._options import SEVERAL, check_options
 from scdart._origins import MADE_FROM, origin_of_column, origin_of_components
+from scdart._process import one_blas_thread
 from scdart._progress import parts
 from scdart._random import seed_of
 
@@ -147,7 +148,7 @@ def backbone(
         _check_root(root, given.categories)
 
     seed = seed_of(random_state)
-    with parts("Backbone", 2) as begin:
+    with one_blas_thread(), parts("Backbone", 2) as begin:
         begin(f"graph of {mdata.n_obs:,} cells")
         graph = cell_graph(z, n_neighbors, random_state=seed)
         begin("groups and their tree")

@@ -13,6 +13,7 @@ from scdart._constants import X_SCDART
 from scdart._mudata import own_copy, positions
 from scdart._options import SEVERAL, check_options
 from scdart._origins import MADE_FROM, origin_of_components
+from scdart._process import one_blas_thread
 from scdart._progress import parts
 from scdart._random import seed_of
 
@@ -169,7 +170,7 @@ def pseudotime(
     again = stored_replicates(mdata, use_rep) if spread else []
 
     seed = seed_of(random_state)
-    with parts("Pseudotime", 2 * (1 + len(alone) + len(again))) as begin:
+    with one_blas_thread(), parts("Pseudotime", 2 * (1 + len(alone) + len(again))) as begin:
         joint = _order(z, request, n_neighbors, n_comps, seed, "all cells", begin)
         times = {key_added: joint.time}
         for mod, z_mod in alone.items():

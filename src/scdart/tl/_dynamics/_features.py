@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
-from threadpoolctl import threadpool_limits
 
 from scdart._checks import check_modalities, check_writable
 from scdart._mudata import own_copy
 from scdart._options import check_options
+from scdart._process import one_blas_thread
 from scdart._progress import parts
 
 from ._curve_fits import CurveFits, fit_curves
@@ -191,8 +191,7 @@ def dynamic_features(
         covariates=_listed(covariates),
         size_factors=size_factors,
     )
-    # The products of matrices are many and thin: threads would spend their time waiting for each other.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         problems = prepare(mdata, mod, settings, features)
         tables = []
         with parts("Dynamic features", len(problems)) as begin:
