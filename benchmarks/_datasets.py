@@ -132,8 +132,8 @@ def without_branch(mod: str, branch: str, mdata: MuData, rng: np.random.Generato
     return all_cells(mdata, rng) | {mod: (mdata[mod].obs["branch"] != branch).to_numpy()}
 
 
-def simulated(seed: int, **options) -> MuData:
-    return simulate(random_state=seed, **options)
+def simulated(seed: int, *, first_seed: int = 0, **options) -> MuData:
+    return simulate(random_state=first_seed + seed, **options)
 
 
 def stored(path: Path, seed: int) -> MuData:

@@ -30,13 +30,19 @@ MODS = ("rna", "atac")
 class Method:
     """How to call a method, and what it can do."""
 
-    #: Name of its function in this module.
+    #: Name of its function.
     function: str
-    #: Module that it needs.
+    #: Module or package that it needs.
     requires: str
     #: Whether it embeds cells that it was not trained on; if not, it is handed its training cells again.
     embeds_new_cells: bool
     options: dict[str, Any] = field(default_factory=dict)
+    #: Module of this folder with the function.
+    module: str = "_methods"
+    #: Where `requires` comes from: a module of Python, or a package of R.
+    language: Literal["Python", "R"] = "Python"
+    #: Why nobody can run it, where that is known without a try.
+    unavailable: str = ""
 
 
 #: Column of `obs` with the batch of each cell, in the data sets where methods are told.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 #: Columns that name a run; the others are scores.
 KEYS = ["dataset", "method", "seed"]
-TEXTS = ["failure", "version"]
+TEXTS = ["failure", "version", "machine"]
 
 
 class Metric(NamedTuple):
@@ -109,9 +109,14 @@ def with_range(median: str, low: str, high: str) -> str:
 
 
 def markdown(
-    runs: pd.DataFrame, experiment: Experiment, command: str, skipped: list[str], figure: str | None = None
+    runs: pd.DataFrame,
+    experiment: Experiment,
+    command: str,
+    skipped: list[str],
+    figure: str | None = None,
+    stored: str | None = None,
 ) -> str:
-    """Page with the tables, the address of a figure, the command that made them, and what is missing from them."""
+    """Page with the tables, the addresses of a figure and of all runs, the command, and what is missing."""
     parts = [
         f"# {experiment.title}",
         experiment.about,
@@ -128,8 +133,22 @@ def markdown(
     versions = sorted({version for version in texts["version"] if version})
     if versions:
         parts.append(f"Versions: {', '.join(versions)}.")
-    failed = texts[texts["failure"] != ""]
-    missing = [f"{run.method} on {run.dataset}, seed {run.seed}: {run.failure}" for run in failed.itertuples()]
-    if missing or skipped:
-        parts += ["## Not run", "\n".join(f"- {line}" for line in [*skipped, *missing])]
+    machines = sorted({machine for machine in texts["machine"] if machine})
+    if machines:
+        hours = runs["cpu_seconds"].sum() / 3_600
+        parts.append(f"Machine: {'; '.join(machines)}. All runs together: {hours:.1f} hours of CPU.")
+    if stored is not None:
+        parts.append(f"Every run: {{download}}`{stored}`; `--redraw --docs` makes this page of it again.")
+    missing = [*skipped, *_failures(texts[texts["failure"] != ""])]
+    if missing:
+        parts += ["## Not run", "\n".join(f"- {line}" for line in missing)]
     return "\n\n".join(parts) + "\n"
+
+
+def _failures(failed: pd.DataFrame) -> list[str]:
+    """A line for each method and reason, with the data sets and seeds."""
+    lines = []
+    for (method, reason), runs in failed.groupby(["method", "failure"], sort=False):
+        where = "; ".join(f"{run.dataset}, seed {run.seed}" for run in runs.itertuples())
+        lines.append(f"{method} on {where}: {reason}")
+    return lines

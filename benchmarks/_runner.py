@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +30,14 @@ class Run:
 
 def missing_requirement(method: Method, python: str = sys.executable) -> str:
     """Say why a method cannot run under an interpreter; empty if it can."""
-    found = subprocess.run([python, "-c", f"import {method.requires}"], capture_output=True, text=True, check=False)
+    if method.unavailable:
+        return method.unavailable
+    command = [python, "-c", f"import {method.requires}"]
+    if method.language == "R":
+        if shutil.which("Rscript") is None:
+            return f"needs R with {method.requires}, and there is no Rscript"
+        command = ["Rscript", "--vanilla", "-e", f"library({method.requires})"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     return "" if found.returncode == 0 else f"cannot import {method.requires}: {last_line(found.stderr)}"
 
 

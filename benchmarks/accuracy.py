@@ -3,10 +3,12 @@
     python benchmarks/accuracy.py --quick
     python benchmarks/accuracy.py --experiment trees --method scdart --method linear --seeds 5
 
-Every run is a process of its own, which reads a file without pairs and labels. Peers are optional: those that cannot be
-imported are skipped with a line that says so. A peer that needs other versions of its dependencies can run in its own
-environment, which needs anndata, mudata and scikit-learn too:
+Every run is a process of its own, which reads a file without pairs and labels. Peers are optional: those that cannot
+be imported are skipped with a line that says so. Most need versions of their own of what they depend on. One option
+makes an environment for each of these, and later runs find them. Another names an interpreter, whose environment needs
+anndata, mudata and scikit-learn too:
 
+    python benchmarks/accuracy.py --experiment peers --make-environments
     python benchmarks/accuracy.py --python glue=/path/to/environment/bin/python
 """
 
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 import typer
+from _environments import ENVIRONMENTS, interpreter, make, why_none
 from _experiments import experiments
 from _report import KEYS, markdown, summarize
 from _runner import Run, missing_requirement, run
@@ -39,6 +42,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
 DOCS = REPOSITORY / "docs"
 RESULTS = REPOSITORY / "benchmarks" / "results"
+MADE = REPOSITORY / "benchmarks" / "environments"
+#: Runs that pages are made of, where they are kept.
+STORED = DOCS / "benchmarks" / "runs"
 
 #: Characters of a line of code that the site shows without scrolling.
 _LINE = 88
@@ -59,6 +65,13 @@ def main(
     data: Annotated[Path, typer.Option(envvar="SCDART_DATA", help="Folder with the stored data sets.")] = DATA,
     output: Annotated[Path, typer.Option(help="Folder of the results.")] = RESULTS,
     docs: Annotated[bool, typer.Option("--docs", help="Write the page of the documentation, too.")] = False,
+    make_environments: Annotated[
+        bool, typer.Option("--make-environments", help="First make the environments that are missing.")
+    ] = False,
+    environments: Annotated[Path, typer.Option(help="Folder with an environment for each method.")] = MADE,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Run nothing: page and figure again, from the runs stored with the page.")
+    ] = False,
 ) -> None:
     """Run an experiment; write runs.csv, table.csv and table.md into a folder of its name."""
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -71,23 +84,37 @@ def main(
         methods={one: full.methods[one] for one in method or full.methods},
         n_seeds=seeds or full.n_seeds,
     )
-    skipped = []
     folder = output / name
     folder.mkdir(parents=True, exist_ok=True)
-    kept = keep and (folder / "runs.csv").exists()
+    if redraw:
+        for file in ("runs.csv", "not-run.txt"):
+            if (STORED / f"{name}-{file}").exists():
+                shutil.copy(STORED / f"{name}-{file}", folder / file)
+    elif make_environments:
+        make(chosen.methods, environments)
+    kept = (keep or redraw) and (folder / "runs.csv").exists()
     rows = pd.read_csv(folder / "runs.csv").to_dict("records") if kept else []
-    for row in _rows(chosen, pythons, jobs, timeout, folder / "logs", skipped):
-        rows = [earlier for earlier in rows if any(earlier[key] != row[key] for key in KEYS)] + [row]
-        pd.DataFrame(rows).to_csv(folder / "runs.csv", index=False)
+    skipped = _lines(folder / "not-run.txt") if kept else []
+    if not redraw:
+        tried = [*chosen.methods, *(one.name for one in chosen.datasets)]
+        skipped = [line for line in skipped if not line.startswith(tuple(f"{one}: " for one in tried))]
+        own = {one: found for one in chosen.methods if (found := interpreter(one, environments)) is not None}
+        why = {one: why_none(one, environments) for one in chosen.methods}
+        for row in _rows(chosen, own | pythons, jobs, timeout, folder / "logs", skipped, why):
+            rows = [earlier for earlier in rows if any(earlier[key] != row[key] for key in KEYS)] + [row]
+            pd.DataFrame(rows).to_csv(folder / "runs.csv", index=False)
+        (folder / "not-run.txt").write_text("".join(f"{line}\n" for line in skipped))
 
     if not rows:
         raise typer.Exit(1)
     runs = pd.DataFrame(rows)
     summarize(runs).to_csv(folder / "table.csv", index=False)
     if kept:  # the page shows more than what ran now
-        method = _named_in(runs, "method", full.methods)
-        dataset = _named_in(runs, "dataset", [one.name for one in full.datasets])
-    command = _command(name, method, dataset, seeds, pythons)
+        seen = {*runs["method"], *runs["dataset"], *(line.partition(":")[0] for line in skipped)}
+        method = _named_in(seen, full.methods)
+        dataset = _named_in(seen, [one.name for one in full.datasets])
+    made = any(one in ENVIRONMENTS and one not in pythons for one in method or full.methods)
+    command = _command(name, method, dataset, seeds, pythons, make_environments=made)
     figure = None
     if full.draw is not None:
         figure = f"{name}.png"
@@ -95,16 +122,24 @@ def main(
     page = markdown(runs, full, command, skipped, figure)
     (folder / "table.md").write_text(page)
     if docs:
+        STORED.mkdir(exist_ok=True)
+        for file in ("runs.csv", "not-run.txt"):
+            shutil.copy(folder / file, STORED / f"{name}-{file}")
         if figure is not None:
             shutil.copy(folder / figure, DOCS / "_static" / figure)
-            page = markdown(runs, full, command, skipped, f"../_static/{figure}")
+            figure = f"../_static/{figure}"
+        page = markdown(runs, full, command, skipped, figure, f"{STORED.name}/{name}-runs.csv")
         (DOCS / "benchmarks" / f"{'accuracy' if name == 'reference' else name}.md").write_text(page)
     print(page)
 
 
-def _named_in(runs: pd.DataFrame, column: str, known: Iterable[str]) -> list[str] | None:
-    """What the runs have of the known methods or data sets; `None` for all of them."""
-    found = [one for one in known if one in set(runs[column])]
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def _named_in(seen: set[str], known: Iterable[str]) -> list[str] | None:
+    """Which known methods or data sets were seen; `None` for all of them."""
+    found = [one for one in known if one in seen]
     return None if found == list(known) else found
 
 
@@ -119,11 +154,17 @@ def _experiment(name: str, data: Path, methods: list[str]) -> Experiment:
 
 
 def _rows(
-    chosen: Experiment, pythons: dict[str, str], jobs: int, timeout: float, logs: Path, skipped: list[str]
+    chosen: Experiment,
+    pythons: dict[str, str],
+    jobs: int,
+    timeout: float,
+    logs: Path,
+    skipped: list[str],
+    why: dict[str, str] | None = None,
 ) -> Iterator[dict[str, object]]:
     """Run every method on every data set and seed; yield the scores and the cost of each run, or why it has none.
 
-    What is left out is printed, and added to `skipped`.
+    What is left out is printed, and added to `skipped`; `why` says more of it, where more is known.
     """
 
     def skip(what: str, reason: object) -> None:
@@ -134,7 +175,7 @@ def _rows(
     methods = {}
     for name, method in chosen.methods.items():
         if reason := missing_requirement(method, interpreter[name]):
-            skip(name, reason)
+            skip(name, (why or {}).get(name) or reason)
         else:
             methods[name] = method
     for dataset in chosen.datasets:
@@ -151,6 +192,7 @@ def _rows(
                 futures = {
                     name: pool.submit(run, method, files, seed, place / _slug(name), interpreter[name], timeout)
                     for name, method in methods.items()
+                    if seed == 0 or name not in chosen.once
                 }
                 for name, future in futures.items():
                     scores = _scores(future.result(), scorers)
@@ -179,7 +221,13 @@ def _slug(name: str) -> str:
 
 
 def _command(
-    name: str, method: list[str] | None, dataset: list[str] | None, seeds: int | None, pythons: dict[str, str]
+    name: str,
+    method: list[str] | None,
+    dataset: list[str] | None,
+    seeds: int | None,
+    pythons: dict[str, str],
+    *,
+    make_environments: bool = False,
 ) -> str:
     """The command to repeat this with, but for where things lie on this machine, in lines that fit a page."""
     options = [("--experiment", name)]
@@ -188,6 +236,7 @@ def _command(
     ]
     options += [("--seeds", str(seeds))] if seeds else []
     options += [("--python", f"{one}=path/to/python") for one in pythons]
+    options += [("--make-environments",)] if make_environments else []
     lines = ["python benchmarks/accuracy.py"]
     for option in map(shlex.join, options):
         if len(lines[-1]) + len(option) > _LINE:
