@@ -41,8 +41,12 @@ PEERS = METHODS | {
     "uniport": _peer("uniport", "uniport"),
     "scconfluence": _peer("scconfluence", "scconfluence"),
     "unioncom": _peer("unioncom", "unioncom"),
-    "mmd-ma": _peer("mmd_ma", "lsmmdma", unavailable="its package asks for setuptools 59.5 and a package `sklearn`"),
-    "scjoint (labels)": _peer("scjoint", "scjoint", unavailable="on no package registry: it is a folder of scripts"),
+    "mmd-ma": _peer(
+        "mmd_ma",
+        "lsmmdma",
+        unavailable="not installed: its package (lsmmdma 0.1.11) pins setuptools 59.5.0 and cmake 3.18",
+    ),
+    "scjoint (labels)": _peer("scjoint", "scjoint", unavailable="no package on PyPI; it is a repository of scripts"),
 }
 
 
@@ -98,7 +102,9 @@ def maxfuse(train: MuData, cells: MuData, seed: int) -> Embedding:
         15, 15, svd_components1=30, svd_components2=15, resolution1=2, resolution2=2, leiden_seed=seed
     )
     fusor.find_initial_pivots(0.7, 0.7, svd_components1=20, svd_components2=20)
-    fusor.refine_pivots(0.7, 0.7, svd_components1=200, svd_components2=None, cca_components=20, n_iters=8)
+    # Their 200 components are more than a batch of small data has metacells, which are a quarter of the cells.
+    n_components = min(200, cells["rna"].n_obs // 5)
+    fusor.refine_pivots(0.7, 0.7, svd_components1=n_components, svd_components2=None, cca_components=20, n_iters=8)
     fusor.filter_bad_matches(target="pivot", filter_prop=0.4)
     fusor.propagate(0.7, 0.7, svd_components1=30, svd_components2=None)
     fusor.filter_bad_matches(target="propagated", filter_prop=0.0)
