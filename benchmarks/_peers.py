@@ -53,20 +53,24 @@ PEERS = METHODS | {
 def multivi(train: MuData, cells: MuData, seed: int) -> Embedding:
     """MultiVI without a single paired cell: each modality has zeros in the features of the other."""
     import scvi
+    from mudata import MuData
 
     scvi.settings.seed = seed
-    counts = {mod: sp.csr_matrix(cells[mod].X).rint() for mod in MODS}
-    blocks = [
-        [counts[mod] if mod == of else sp.csr_matrix((cells[of].n_obs, cells[mod].n_vars)) for mod in MODS]
-        for of in MODS
-    ]
-    joint = AnnData(
-        sp.csr_matrix(sp.bmat(blocks), dtype=np.float32),
-        pd.DataFrame({"modality": np.repeat(MODS, [cells[mod].n_obs for mod in MODS])}).set_axis(_names(cells)),
-        pd.DataFrame(index=cells["rna"].var_names.append(cells["atac"].var_names)),
+    obs = pd.DataFrame({"modality": np.repeat(MODS, [cells[mod].n_obs for mod in MODS])}).set_axis(_names(cells))
+    empty = {mod: sp.csr_matrix((obs["modality"].ne(mod).sum(), cells[mod].n_vars), dtype=np.float32) for mod in MODS}
+    joint = MuData(
+        {
+            mod: AnnData(
+                sp.vstack([sp.csr_matrix(cells[mod].X).rint() if of == mod else empty[mod] for of in MODS], "csr"),
+                obs[[]],
+                cells[mod].var[[]],
+            )
+            for mod in MODS
+        }
     )
-    scvi.model.MULTIVI.setup_anndata(joint, batch_key="modality")
-    model = scvi.model.MULTIVI(joint, n_genes=cells["rna"].n_vars, n_regions=cells["atac"].n_vars)
+    joint.obs["modality"] = obs["modality"]
+    scvi.model.MULTIVI.setup_mudata(joint, batch_key="modality", modalities={"rna_layer": "rna", "atac_layer": "atac"})
+    model = scvi.model.MULTIVI(joint)
     model.train(accelerator="cpu", enable_progress_bar=False)
     return _split(model.get_latent_representation(), cells)
 
