@@ -91,9 +91,9 @@ ABLATION = {
 }
 
 
-#: Added to the seeds of trees that nobody had scored when the defaults were last changed.
+#: Added to the seeds of trees that nobody had scored when the defaults were chosen.
 BLIND = 20_261_129
-#: The last commit with a change of the defaults before the blind trees were drawn.
+#: The commit with which the blind trees were drawn and scored first.
 FROZEN = "32c771c"
 
 
@@ -198,8 +198,8 @@ def experiments(data: Path) -> dict[str, Experiment]:
         "peers": Experiment(
             "Peers side by side",
             "All cells, shuffled, by every method that could be installed. Peers keep their tutorials' settings. "
-            "*Blind* trees were drawn after the defaults of scdart were last changed "
-            f"(commit {FROZEN}), from seeds that nothing here had used. Its rows on other data are not blind.",
+            f"*Blind* trees were drawn when the defaults of scdart stood as in commit {FROZEN}, from seeds that "
+            "nothing here had used, and the defaults have not changed since. Its rows on other data are not blind.",
             peer_datasets(data),
             PEERS,
             (

@@ -59,15 +59,12 @@ def threads_that_pay(n_features: int) -> Iterator[None]:
     import torch
     from joblib import cpu_count  # which knows quotas of containers
 
-    before = torch.get_num_threads()
-    paying = min(before, 1 if n_features < _MANY_FEATURES else 2, cpu_count())
-    if paying != before:
-        torch.set_num_threads(paying)
-    try:
+    with threads_kept():
+        allowed = torch.get_num_threads()
+        paying = min(allowed, 1 if n_features < _MANY_FEATURES else 2, cpu_count())
+        if paying != allowed:
+            torch.set_num_threads(paying)
         yield
-    finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)
 
 
 @contextmanager
