@@ -167,10 +167,10 @@ def test_a_method_that_takes_long_runs_on_one_seed(tmp_path):
 
 def test_failures_are_told_once_for_each_reason(tmp_path):
     known = experiments(tmp_path)["peers"]
-    failed = pd.DataFrame(
-        [{"dataset": "a", "method": "m", "seed": seed, "failure": "out of time", "cpu_seconds": 1.0} for seed in (0, 1)]
-    )
-    assert "- m on a, seed 0; a, seed 1: out of time" in markdown(failed, known, "cmd", [])
+    name = known.datasets[0].name
+    why = {"failure": "out of time", "cpu_seconds": 1.0}
+    failed = pd.DataFrame([{"dataset": name, "method": "moscot", "seed": seed} | why for seed in (0, 1)])
+    assert f"- moscot on {name}, seed 0; {name}, seed 1: out of time" in markdown(failed, known, "cmd", [])
 
 
 def test_a_peer_runs_from_its_module(tmp_path, monkeypatch):
