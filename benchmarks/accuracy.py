@@ -43,8 +43,6 @@ DATA = REPOSITORY.parent / "shared" / "data"
 DOCS = REPOSITORY / "docs"
 RESULTS = REPOSITORY / "benchmarks" / "results"
 MADE = REPOSITORY / "benchmarks" / "environments"
-#: Runs that pages are made of, where they are kept.
-STORED = DOCS / "benchmarks" / "runs"
 
 #: Characters of a line of code that the site shows without scrolling.
 _LINE = 88
@@ -86,10 +84,11 @@ def main(
     )
     folder = output / name
     folder.mkdir(parents=True, exist_ok=True)
+    stored = DOCS / "benchmarks" / "runs"  # runs that pages are made of
     if redraw:
         for file in ("runs.csv", "not-run.txt"):
-            if (STORED / f"{name}-{file}").exists():
-                shutil.copy(STORED / f"{name}-{file}", folder / file)
+            if (stored / f"{name}-{file}").exists():
+                shutil.copy(stored / f"{name}-{file}", folder / file)
     elif make_environments:
         make(chosen.methods, environments)
     kept = (keep or redraw) and (folder / "runs.csv").exists()
@@ -122,13 +121,13 @@ def main(
     page = markdown(runs, full, command, skipped, figure)
     (folder / "table.md").write_text(page)
     if docs:
-        STORED.mkdir(exist_ok=True)
+        stored.mkdir(parents=True, exist_ok=True)
         for file in ("runs.csv", "not-run.txt"):
-            shutil.copy(folder / file, STORED / f"{name}-{file}")
+            shutil.copy(folder / file, stored / f"{name}-{file}")
         if figure is not None:
             shutil.copy(folder / figure, DOCS / "_static" / figure)
             figure = f"../_static/{figure}"
-        page = markdown(runs, full, command, skipped, figure, f"{STORED.name}/{name}-runs.csv")
+        page = markdown(runs, full, command, skipped, figure, f"{stored.name}/{name}-runs.csv")
         (DOCS / "benchmarks" / f"{'accuracy' if name == 'reference' else name}.md").write_text(page)
     print(page)
 

@@ -143,7 +143,6 @@ def test_page_is_made_again_from_stored_runs(runs, tmp_path, monkeypatch):
     for folder in ("benchmarks", "_static"):
         (docs / folder).mkdir(parents=True)
     monkeypatch.setattr(accuracy, "DOCS", docs)
-    monkeypatch.setattr(accuracy, "STORED", docs / "benchmarks" / "runs")
     (docs / "benchmarks" / "runs").mkdir()
     known = experiments(tmp_path)["peers"]
     named = runs.replace({"dataset": {"trees": known.datasets[0].name, "types": known.datasets[-1].name}})
