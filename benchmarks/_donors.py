@@ -9,6 +9,7 @@ import mudata
 import numpy as np
 import pandas as pd
 from _components import atac_components
+from _haematopoiesis import QUIET
 
 from scdart import metrics, pp, tl
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-QUIET = {"enable_progress_bar": False, "accelerator": "cpu"}
 LABEL, BATCH = "cell_type", "batch"
 #: Clusters of the authors, finer than the cell types.
 CLUSTER = "cluster"

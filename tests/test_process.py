@@ -119,7 +119,7 @@ def test_training_that_is_stopped_ends_as_any_other_code(make_mdata, stopped_by)
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-def test_preparation_and_order_take_one_thread_of_blas(caplog):
+def test_preparation_and_order_take_one_thread_of_blas(caplog, monkeypatch):
     def of_blas():
         return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
@@ -129,8 +129,7 @@ def test_preparation_and_order_take_one_thread_of_blas(caplog):
         def emit(self, record):
             seen[record.getMessage().split(" (")[0]] = of_blas()
 
-    handler = Threads()
-    logging.getLogger("scdart").addHandler(handler)
+    monkeypatch.setattr(logging.getLogger("scdart"), "handlers", [Threads()])
     caplog.set_level(logging.INFO, logger="scdart")
     mdata = datasets.simulate("bifurcating", n_cells=80, n_genes=60, n_peaks=120, n_batches_rna=2, batch_effect=1.0)
     with threadpool_limits(limits=2, user_api="blas"):
@@ -139,7 +138,6 @@ def test_preparation_and_order_take_one_thread_of_blas(caplog):
         tl.pseudotime(mdata, root=mdata["rna"].obs_names[0])
         tl.backbone(mdata)
         assert of_blas() == before
-    logging.getLogger("scdart").removeHandler(handler)
     titles = ("Batches", "Diffusion coordinates", "Anchors", "Start of the networks", "Pseudotime", "Backbone")
     assert {title: seen[title] for title in titles} == dict.fromkeys(titles, {1})
 

@@ -72,7 +72,7 @@ def one_blas_thread() -> Iterator[None]:
     """Let linear algebra of NumPy and SciPy take one thread.
 
     Products with components are many and thin. With 2,000 cells and 5,000 peaks, or 10,000 and 50,000, a second thread
-    takes as long or longer for twice the work of processors; where another process has one of these, five times as
+    takes as long or longer for twice the work of processors; where another process has one of these, four times as
     long.
     """
     from threadpoolctl import threadpool_limits
