@@ -8,6 +8,7 @@ import biology
 import numpy as np
 import pandas as pd
 import pytest
+from _experiments import SMALL, tree
 from _planted import FAMILIES, branches, bumps, observed, trajectory
 
 
@@ -43,6 +44,24 @@ def test_stages_of_cell_types():
     assert biology._layer(types).tolist()[:2] == [2, 6]
     assert biology._layer(types).isna().tolist() == [False, False, True, True, True, True]
     assert biology._oligodendrocyte_stage(types).dropna().to_dict() == {2: 0, 3: 2}
+
+
+def test_the_joint_order_is_held_against_the_better_of_the_two(monkeypatch):
+    def integrated(dataset, seed):
+        problem = dataset.problem(seed)
+        parts = {mod: adata.copy() for mod, adata in problem.truth.items()}
+        joint = problem.train
+        for mod, adata in parts.items():
+            joint[mod].obsm["X_scdart"] = adata[joint[mod].obs_names].obs[["pseudotime"]].to_numpy()
+        joint.obsm["X_scdart"] = np.concatenate([joint[mod].obsm["X_scdart"] for mod in joint.mod])
+        return parts, joint
+
+    monkeypatch.setattr(biology, "integrated", integrated)
+    monkeypatch.setattr(biology, "tree", lambda shape: tree(shape, size=SMALL))
+    table = biology.order_of_fresh_trees(1).set_index("tree")
+    assert (table["joint"].astype(float) >= 0.98).all()
+    alone = table[["RNA alone", "ATAC alone"]].astype(float).max(axis=1)
+    np.testing.assert_allclose(table["better one less joint"].astype(float), alone - 1, atol=0.03)
 
 
 def test_page_has_the_tables_that_are_there(tmp_path):
