@@ -71,6 +71,13 @@ def check_follows(mdata: MuData, key: str, *, by_modality: bool = False) -> None
         raise ValueError(f"mdata.uns[{key!r}] was computed before {slot} was made anew: run scdart.tl.{what} again.")
 
 
+def rewritten_since(mdata: MuData, key: str, use_rep: str) -> str | None:
+    """Name the latent space if it is another than that which ``obsm[key]`` was written with; ``None`` if it is not."""
+    written, now = _written_with(mdata, key), origin_of_components(mdata, use_rep, "mdata")
+    is_other = written.get("cells") == now["cells"] and difference(written, now) is not None
+    return str(now["slot"]) if is_other else None
+
+
 def check_written_with(mdata: MuData, key: str, use_rep: str, remedy: str) -> None:
     """Raise if ``obsm[key]`` was written with another latent space than there is now.
 
@@ -85,9 +92,8 @@ def check_written_with(mdata: MuData, key: str, use_rep: str, remedy: str) -> No
     remedy
         What to do about it, for the message.
     """
-    written, now = _written_with(mdata, key), origin_of_components(mdata, use_rep, "mdata")
-    if written.get("cells") == now["cells"] and difference(written, now) is not None:
-        raise ValueError(f"mdata.obsm[{key!r}] was computed before {now['slot']} was made anew: {remedy}.")
+    if (slot := rewritten_since(mdata, key, use_rep)) is not None:
+        raise ValueError(f"mdata.obsm[{key!r}] was computed before {slot} was made anew: {remedy}.")
 
 
 def check_confidence_follows(mdata: MuData, use_rep: str) -> None:

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from scdart import metrics
 from scdart._constants import ANCHORS, ATAC, DIFFUSION_COORDINATES, GENE_ACTIVITY, RNA, X_DIFFUSION_COORDINATES
+from scdart._latent_slots import rewritten_since
 from scdart._mudata import modality_rows, obs_column
 
 from ._run_signs import of_one_run, training
@@ -31,6 +32,7 @@ _MIN_Z = 3.0
 _MAX_PARTNER_DISTANCE = 0.7
 _MAX_UNCERTAIN = 0.25
 _MIN_LINKED = 0.5
+_MAX_MOVED = 0.5
 
 
 def diagnose(inputs: Inputs) -> list[Diagnostic]:
@@ -41,6 +43,7 @@ def diagnose(inputs: Inputs) -> list[Diagnostic]:
         "Is the order of the cells kept?": (_trajectory, _pseudotime),
         "Is there evidence for the pairs?": (_anchors, _prior),
         "Has every cell a counterpart?": (_confidence,),
+        "Would another training put the cells elsewhere?": (_moves,),
         "Was it trained long enough?": (training,),
         "Is all of one run?": (of_one_run,),
     }
@@ -206,6 +209,31 @@ def _confidence(inputs: Inputs) -> Iterator[Diagnostic]:
                 "counterparts.",
                 look=share > _MAX_UNCERTAIN,
                 warning=f"{share:.0%} of {mod} cells have a low {name}: they may have no counterpart.",
+            )
+
+
+def _moves(inputs: Inputs) -> Iterator[Diagnostic]:
+    meaning = (
+        "Median distance of a cell from its places in other trainings, as a share of its distance from other cells: 0 "
+        "where cells stay, 1 where they may lie anywhere."
+    )
+    slot = f"{inputs.use_rep}_spread"
+    for mod in inputs.mods.values():
+        name, moved = f"Moves between trainings, {mod.upper()}", inputs.mdata.mod[mod].obsm.get(slot)
+        if moved is None:
+            advice = " Train it several times: scdart.tl.integrate(mdata, n_models=3)."
+            yield Diagnostic(name, "not computed", meaning + advice, "unknown")
+        elif since := rewritten_since(inputs.mdata, f"{inputs.use_rep}_replicates", inputs.use_rep):
+            warning = f"obsm[{slot!r}] was computed before {since} was made anew: run scdart.tl.spread again."
+            yield Diagnostic(name, "not shown", meaning, "look", warning)
+        else:
+            median = float(np.nanmedian(moved))
+            yield judged(
+                name,
+                f"{median:.2f}",
+                meaning,
+                look=median > _MAX_MOVED,
+                warning=f"{mod.upper()} cells lie elsewhere when the model is trained again: the data decide little.",
             )
 
 

@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 _PSEUDOTIME: Final = "dpt_pseudotime"
 #: What the model says about the cells, and below what values it is low.
 _ALIGNMENT: Final = "alignment confidence"
-_LOW: Final = {"confidence of anchors": 0.5, _ALIGNMENT: 0.75}
+_LOW: Final = {"confidence of anchors": 0.5, _ALIGNMENT: 0.7}
 #: Categories beyond which a column is taken for names of cells, not for labels.
 _MAX_CATEGORIES: Final = 60
 #: What the browser does. Buttons are listed one by one, since some of plotly's send the data to a server.
