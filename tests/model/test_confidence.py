@@ -28,6 +28,33 @@ def test_equals_the_distances_along_every_way():
     np.testing.assert_allclose(round_trip_confidence(own, other, k, seed=0), expected)
 
 
+def test_half_of_it_goes_with_the_anchors_around():
+    rng = np.random.default_rng(0)
+    own, other, k = rng.normal(size=(40, 3)), rng.normal(size=(30, 3)), 5
+    anchored = rng.uniform(size=40)
+    around = np.argsort(cdist(own, own), axis=1)[:, : k + 1]
+    expected = round_trip_confidence(own, other, k, seed=0) * (0.5 + anchored[around].mean(axis=1) / 2)
+    np.testing.assert_allclose(round_trip_confidence(own, other, k, 0, anchored), expected)
+
+
+def test_anchors_count_in_the_data_that_they_are_of(make_mdata):
+    mdata = make_mdata()
+    scdart.pp.anchors(mdata)
+    rng = np.random.default_rng(0)
+    for adata in mdata.mod.values():
+        adata.obsm["anchors_confidence"] = rng.uniform(size=(adata.n_obs, 1))
+    SCDART.setup_mudata(mdata)
+    model = SCDART(mdata, n_latent=4, activity_hidden=(8,), projection_hidden=(8,))
+    model.train(max_epochs=1, enable_progress_bar=False)
+    for mod, other in (("rna", "atac"), ("atac", "rna")):
+        z = [model.get_latent_representation(modality=name) for name in (mod, other)]
+        anchored = mdata[mod].obsm["anchors_confidence"].ravel()
+        for data, of_cells in ((None, anchored), (mdata.copy(), None)):
+            expected = round_trip_confidence(*z, 10, 0, of_cells) * model.support_
+            found = model.get_alignment_confidence(data, modality=mod, n_neighbors=10)
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_cells_without_counterpart_are_told_from_rare_ones():
     rng = np.random.default_rng(0)
     own, other = clouds((300, 300, 40), rng), clouds((300, 0, 300), rng)

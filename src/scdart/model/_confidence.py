@@ -17,7 +17,9 @@ _MIN_CELLS = 12
 _CHUNK = 1024
 
 
-def round_trip_confidence(own: np.ndarray, other: np.ndarray, n_neighbors: int, seed: int) -> np.ndarray:
+def round_trip_confidence(
+    own: np.ndarray, other: np.ndarray, n_neighbors: int, seed: int, anchored: np.ndarray | None = None
+) -> np.ndarray:
     """Compare the way to the other cloud and back with the distance to a cell's neighbours in its own.
 
     Parameters
@@ -30,10 +32,13 @@ def round_trip_confidence(own: np.ndarray, other: np.ndarray, n_neighbors: int, 
         Nearest cells to take at each turn, fewer than there are.
     seed
         Seed of the sample of cells that is compared with.
+    anchored
+        Confidence in the anchors of the cells, of shape (n_own,), found before training pulled the clouds together; by
+        default full.
 
     Returns
     -------
-    Shape (n_own,), in [0, 1].
+    Shape (n_own,), in [0, 1]: the mean over a cell's neighbours, half of which goes with their anchors.
     """
     rng = np.random.default_rng(seed)
     sample = {name: _sample(len(z), rng) for name, z in (("own", own), ("other", other))}
@@ -52,7 +57,9 @@ def round_trip_confidence(own: np.ndarray, other: np.ndarray, n_neighbors: int, 
         way = np.linalg.norm(ends - own[rows, None], axis=2).mean(axis=1)
         np.divide(spread[rows], way, out=confidence[rows], where=way > 0)
     confidence = np.minimum(confidence, 1.0)
-    return confidence[sample["own"]][neighbors].mean(axis=1)
+    around = sample["own"][neighbors]
+    found = confidence[around].mean(axis=1)
+    return found if anchored is None else found * (1 + anchored[around].mean(axis=1)) / 2
 
 
 def _nearest(query: np.ndarray, reference: np.ndarray, n_neighbors: int) -> Neighbors:
