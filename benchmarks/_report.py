@@ -115,8 +115,9 @@ def markdown(
     skipped: list[str],
     figure: str | None = None,
     stored: str | None = None,
+    remarks: str = "",
 ) -> str:
-    """Page with the tables, the addresses of a figure and of all runs, the command, and what is missing."""
+    """Page with the tables, the addresses of a figure and of all runs, the command, what is missing, and remarks."""
     parts = [
         f"# {experiment.title}",
         experiment.about,
@@ -142,6 +143,8 @@ def markdown(
     missing = [*skipped, *_failures(texts[texts["failure"] != ""])]
     if missing:
         parts += ["## Not run", "\n".join(f"- {line}" for line in missing)]
+    if remarks:
+        parts.append(remarks.strip())
     return "\n\n".join(parts) + "\n"
 
 

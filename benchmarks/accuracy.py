@@ -43,6 +43,8 @@ DATA = REPOSITORY.parent / "shared" / "data"
 DOCS = REPOSITORY / "docs"
 RESULTS = REPOSITORY / "benchmarks" / "results"
 MADE = REPOSITORY / "benchmarks" / "environments"
+#: What people have to say of the results of an experiment, for the end of its page.
+REMARKS = REPOSITORY / "benchmarks" / "remarks"
 
 #: Characters of a line of code that the site shows without scrolling.
 _LINE = 88
@@ -127,7 +129,8 @@ def main(
         if figure is not None:
             shutil.copy(folder / figure, DOCS / "_static" / figure)
             figure = f"../_static/{figure}"
-        page = markdown(runs, full, command, skipped, figure, f"{stored.name}/{name}-runs.csv")
+        remarks = "".join(path.read_text() for path in [REMARKS / f"{name}.md"] if path.exists())
+        page = markdown(runs, full, command, skipped, figure, f"{stored.name}/{name}-runs.csv", remarks)
         (DOCS / "benchmarks" / f"{'accuracy' if name == 'reference' else name}.md").write_text(page)
     print(page)
 

@@ -149,8 +149,11 @@ def test_page_is_made_again_from_stored_runs(runs, tmp_path, monkeypatch):
     named["method"] = named["method"].replace({"good": "scdart", "cheap": "linear", "once": "glue"})
     named.assign(machine="M").to_csv(docs / "benchmarks" / "runs" / "peers-runs.csv", index=False)
     (docs / "benchmarks" / "runs" / "peers-not-run.txt").write_text("maxfuse: no environment\n")
+    (tmp_path / "peers.md").write_text("## What others do better\n\nNothing.\n")
+    monkeypatch.setattr(accuracy, "REMARKS", tmp_path)
     accuracy.main("peers", data=tmp_path, output=tmp_path / "results", redraw=True, docs=True, environments=tmp_path)
     page = (docs / "benchmarks" / "peers.md").read_text()
+    assert page.endswith("\n\n## What others do better\n\nNothing.\n")
     assert "- maxfuse: no environment" in page
     assert "| glue" in page
     assert "--make-environments" in page
