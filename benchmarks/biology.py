@@ -154,7 +154,7 @@ def order_of_fresh_trees(seeds: int) -> pd.DataFrame:
                 found[f"{mod.upper()} alone"] = _tau(alone(truth[mod], mod), truth[mod].obs, truth[mod].obs)
             better = max(found["RNA alone"], found["ATAC alone"])
             rows.append({"tree": shape} | found | {"better one less joint": better - found["joint"]})
-    return over_seeds(rows, ["tree"])
+    return over_seeds(rows, ["tree"], decimals=3)
 
 
 def _tau(mdata: MuData, obs: pd.DataFrame, with_root: pd.DataFrame) -> float:
@@ -181,11 +181,11 @@ def order_of_cortex(data: Path, seeds: int) -> pd.DataFrame:
     return over_seeds(rows, ["process", "cells"])
 
 
-def over_seeds(rows: list[dict[str, object]] | pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def over_seeds(rows: list[dict[str, object]] | pd.DataFrame, keys: list[str], decimals: int = 2) -> pd.DataFrame:
     """Medians over the seeds, range in brackets."""
 
     def shown(values: pd.Series) -> str:
-        return with_range(*(f"{value:.2f}" for value in (values.median(), values.min(), values.max())))
+        return with_range(*(f"{value:.{decimals}f}" for value in (values.median(), values.min(), values.max())))
 
     return pd.DataFrame(rows).groupby(keys, sort=False).agg(shown).reset_index()
 
