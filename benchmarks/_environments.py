@@ -62,7 +62,7 @@ ENVIRONMENTS = {
         torch=True,
         alone=("scconfluence==0.1.1",),
     ),
-    "unioncom": Environment(("unioncom==0.4.0", "umap-learn==0.5.12", *WORKER), torch=True),
+    "unioncom": Environment(("matplotlib==3.11.2", "unioncom==0.4.0", "umap-learn==0.5.12", *WORKER), torch=True),
     "diagvi": Environment(("scvi-tools[diagvi]==1.5.1", "scikit-learn==1.9.1"), python="3.13", torch=True),
 }
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,6 +119,7 @@ def maxfuse(train: MuData, cells: MuData, seed: int) -> Embedding:
 
 def uniport(train: MuData, cells: MuData, seed: int) -> Embedding:
     """Coupled variational autoencoders of gene activity and expression, by optimal transport in minibatches."""
+    vars(np)["Inf"] = np.inf  # a name that NumPy 2 has dropped
     import scanpy as sc
     import uniport as up
 
@@ -183,8 +186,10 @@ def scconfluence(train: MuData, cells: MuData, seed: int) -> Embedding:
 
 def unioncom(train: MuData, cells: MuData, seed: int) -> Embedding:
     """Matching of the distances within each modality; no prior enters."""
-    # A name that NumPy has dropped since 2021, when this package was last released.
+    # It was last released in 2021: NumPy has dropped a name since, and what it imports of torchvision it never calls.
     vars(np)["int"] = int
+    sys.modules["torchvision"] = ModuleType("torchvision")
+    vars(sys.modules["torchvision"])["models"] = None
     from unioncom import UnionCom
 
     components = [rna_components().fit_transform(cells["rna"].X), atac_components().fit_transform(cells["atac"].X)]
