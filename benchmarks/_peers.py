@@ -89,7 +89,7 @@ def diagvi(train: MuData, cells: MuData, seed: int) -> Embedding:
     for adata in adatas.values():
         DIAGVI.setup_anndata(adata, likelihood="nb", gmm_prior=True)
     model = DIAGVI(adatas, mapping_df=pd.DataFrame(links))
-    model.train(accelerator="cpu", enable_progress_bar=False)
+    model.train(accelerator="cpu")
     return Embedding(**model.get_latent_representation())
 
 
