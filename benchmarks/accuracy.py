@@ -95,7 +95,7 @@ def main(
         make(chosen.methods, environments)
     kept = (keep or redraw) and (folder / "runs.csv").exists()
     rows = pd.read_csv(folder / "runs.csv").to_dict("records") if kept else []
-    skipped = _lines(folder / "not-run.txt") if kept else []
+    skipped = _text(folder / "not-run.txt").splitlines() if kept else []
     if not redraw:
         tried = [*chosen.methods, *(one.name for one in chosen.datasets)]
         skipped = [line for line in skipped if not line.startswith(tuple(f"{one}: " for one in tried))]
@@ -129,14 +129,14 @@ def main(
         if figure is not None:
             shutil.copy(folder / figure, DOCS / "_static" / figure)
             figure = f"../_static/{figure}"
-        remarks = "".join(path.read_text() for path in [REMARKS / f"{name}.md"] if path.exists())
+        remarks = _text(REMARKS / f"{name}.md")
         page = markdown(runs, full, command, skipped, figure, f"{stored.name}/{name}-runs.csv", remarks)
         (DOCS / "benchmarks" / f"{'accuracy' if name == 'reference' else name}.md").write_text(page)
     print(page)
 
 
-def _lines(file: Path) -> list[str]:
-    return file.read_text().splitlines() if file.exists() else []
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
 
 
 def _named_in(seen: set[str], known: Iterable[str]) -> list[str] | None:

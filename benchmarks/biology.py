@@ -23,7 +23,7 @@ from _components import atac_components, columns_stay, rna_components
 from _datasets import DataSet, all_cells, simulated, stored
 from _donors import donors
 from _experiments import tree
-from _haematopoiesis import haematopoiesis
+from _haematopoiesis import QUIET, haematopoiesis
 from _methods import MODS
 from _planted import FAMILIES, branches, bumps, observed, trajectory
 from _report import with_range
@@ -215,7 +215,7 @@ def _layer(cell_type: pd.Series) -> pd.Series:
 def integrated(dataset: DataSet, seed: int) -> tuple[dict[str, AnnData], MuData]:
     """The truth, and all cells with the latent space that is learned without it."""
     problem = dataset.problem(seed)
-    tl.integrate(problem.train, random_state=seed, train_kwargs={"enable_progress_bar": False, "accelerator": "cpu"})
+    tl.integrate(problem.train, random_state=seed, train_kwargs=QUIET)
     return problem.truth, problem.train
 
 

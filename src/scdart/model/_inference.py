@@ -150,9 +150,8 @@ class InferenceMixin(BaseModelClass):
         cells. Unequal proportions of cell types change this little. Training pulls cells towards others all the same,
         so half of it goes with the confidence in the anchors around, which was found before. And there must be reason
         to believe that the modalities were put together rightly: the support that held-out genes give to the anchors of
-        the training data
-        (``uns["anchors"]["support"]``), which is near 0 where the prior carries no signal. Cells of the training data
-        whose label of known groups both modalities have need none.
+        the training data (``uns["anchors"]["support"]``), which is near 0 where the prior carries no signal. Cells of
+        the training data whose label of known groups both modalities have need none.
 
         Parameters
         ----------
