@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from _reference import N_EPOCHS, STEPS_PER_EPOCH
+from _synthetic import OPEN_SHARE, open_share
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from scdart.model import PRESETS
@@ -39,7 +40,7 @@ def wide(
     """Sizes along an axis x stages of scdart."""
     values = results.pivot_table(index=axis, columns="stage", values=column, sort=True)
     values = values.reindex(columns=stages)
-    if column == "seconds":
+    if column in ("seconds", "wall"):
         values[TOTAL] = values.drop(columns="step").sum(axis=1) + N_STEPS * values["step"]
     return values
 
@@ -60,9 +61,7 @@ def with_growth(values: pd.DataFrame) -> pd.DataFrame:
     return text
 
 
-def page(
-    results: pd.DataFrame, usual_peaks: int, left_out: dict[str, str], machine: str, note: str, command: str
-) -> str:
+def page(results: pd.DataFrame, usual_peaks: int, left_out: dict[str, str], remarks: str, command: str) -> str:
     ours = results[results["task"] == "scdart"]
     by_cells = ours[ours["peaks"] == usual_peaks]
     n_cells = ours.groupby("cells")["peaks"].nunique().idxmax() if len(ours) else 0
@@ -79,7 +78,7 @@ peaks are open. Written by
 {command}
 ```
 
-on this machine: {machine}. Times are CPU seconds. {note}
+on this machine: {"; ".join(results["machine"].dropna().unique())}. Times are CPU seconds.
 
 ![Seconds and memory against the numbers of cells and peaks](../_static/scaling.png)
 
@@ -124,7 +123,7 @@ Peak memory in GiB:
     if left_out:
         listed = "\n".join(f"- {job}{': ' + why if why else ''}" for job, why in left_out.items())
         parts.append(f"## Not measured\n\nPlanned, but left out of this run or failed:\n\n{listed}\n")
-    return "\n".join(part for part in parts if part)
+    return "\n".join(part for part in [*parts, remarks] if part)
 
 
 def _batches(results: pd.DataFrame) -> str:
@@ -201,26 +200,37 @@ anchors are in memory.{growth}
 
 
 def _stored(results: pd.DataFrame) -> str:
-    """The whole way with counts in a file and, of the same size, in memory."""
-    stages, rows = STAGES[1:], {}
-    for (n_cells, n_peaks), one in results[results["task"] == "stored"].groupby(["cells", "peaks"]):
+    """The whole way with counts in a file and, of the same size and as many open peaks, in memory."""
+    stored, stages, rows = results[results["task"] == "stored"], STAGES[1:], {}
+    for (n_cells, n_peaks), one in stored.groupby(["cells", "peaks"]):
         in_memory = results.query(f"task == 'scdart' and cells == {n_cells} and peaks == {n_peaks}")
         for name, measured in (("from a file", one), ("in memory", in_memory)):
-            if len(measured):
-                seconds = wide(measured, "cells", stages=stages).iloc[0]
+            if len(measured) and (name == "from a file" or open_share(n_peaks) == OPEN_SHARE):
+                seconds, wall = (wide(measured, "cells", column, stages).iloc[0] for column in ("seconds", "wall"))
                 rows[f"{n_cells:,} cells, {n_peaks:,} peaks, {name}"] = {
                     **{stage: f"{value:.3g}" for stage, value in seconds.items()},
+                    "the same on the wall, min": f"{wall[TOTAL] / 60:.3g}",
                     "peak memory, GiB": f"{measured[measured['stage'].isin(stages)]['gib'].max():.3g}",
                 }
     if not rows:
         return ""
+    grown = ""
+    for n_peaks, same in stored.groupby("peaks"):
+        if same["cells"].nunique() > 1:
+            seconds = wide(same, "cells", stages=stages).iloc[-2:]
+            exponents = {
+                name: growth_exponent(seconds.index.to_numpy(float), values) for name, values in seconds.items()
+            }
+            rows[f"exponent, {n_peaks:,} peaks, last two"] = {name: f"{value:.2f}" for name, value in exponents.items()}
+            few, many = same[same["stage"].isin(stages)].groupby("cells")["gib"].max().iloc[-2:]
+            grown = f" From the last but one to the most cells, peak memory grows to {many / few:.2f} times."
     return f"""## The whole way from a file
 
-CPU seconds from an h5mu file that `scdart.pp.from_store` opens and, where the same size was measured, in memory. Counts
+CPU seconds from an h5mu file that `scdart.pp.from_store` opens and, where the same was measured, in memory. Counts
 of less than 512 MiB are read as a whole for coordinates and anchors. About 1,000 peaks of a cell are open in a file,
-or 2% if these are fewer.
+or 2% if these are fewer.{grown}
 
-{_table(rows)}
+{pd.DataFrame(rows).T.fillna("").to_markdown(disable_numparse=True)}
 """
 
 
@@ -229,7 +239,16 @@ def _results(results: pd.DataFrame) -> str:
     measured = results[results["task"] == "results"]
     if measured.empty:
         return ""
-    rows = {
+    return f"""## What is done with the result
+
+With a latent space that is made up, cells of each modality; 200 genes are tested for change.
+
+{_table(_by_stage(measured))}
+"""
+
+
+def _by_stage(measured: pd.DataFrame) -> dict[str, dict[str, str]]:
+    return {
         f"{n:,} cells, {stage}": {
             "CPU seconds": f"{one['seconds']:.3g}",
             "on the wall, s": f"{one['wall']:.3g}",
@@ -237,32 +256,20 @@ def _results(results: pd.DataFrame) -> str:
         }
         for (n, stage), one in measured.set_index(["cells", "stage"]).iterrows()
     }
-    return f"""## What is done with the result
-
-With a latent space that is made up, cells of each modality; 200 genes are tested for change.
-
-{_table(rows)}
-"""
 
 
 def _components(results: pd.DataFrame) -> str:
-    """Coordinates of one modality without counts."""
-    measured = results[results["task"] == "components"].set_index("cells").sort_index()
+    """Coordinates without counts, and anchors of few features."""
+    measured = results[results["task"] == "components"]
     if measured.empty:
         return ""
-    rows = {
-        f"{n:,}": {
-            "CPU seconds": f"{one['seconds']:.3g}",
-            "on the wall, s": f"{one['wall']:.3g}",
-            "peak memory, GiB": f"{one['gib']:.3g}",
-        }
-        for n, one in measured.iterrows()
-    }
-    return f"""## Coordinates from components
+    features = f"{measured['genes'].max():,} genes and {measured['peaks'].max():,} peaks"
+    return f"""## From given components
 
-`diffusion_coordinates` of one modality, 30 components given by `use_rep`:
+`diffusion_coordinates` from 30 components of each modality, given by `use_rep`, and `anchors` from the counts of
+{features}:
 
-{_table(rows)}
+{_table(_by_stage(measured))}
 """
 
 
@@ -389,8 +396,9 @@ def draw(results: pd.DataFrame, usual_peaks: int, path: Path) -> None:
         axis.legend(frameon=False, fontsize=8)
     # Over seven lines that cross, a legend would hide some.
     left.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    right.yaxis.set_minor_locator(NullLocator())
-    right.yaxis.set_major_formatter(FuncFormatter(lambda gib, _: f"{gib:g}"))
+    if right.get_yscale() == "log":
+        right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        right.yaxis.set_minor_locator(NullLocator())
+        right.yaxis.set_major_formatter(FuncFormatter(lambda gib, _: f"{gib:g}"))
     figure.savefig(path, dpi=150)
     plt.close(figure)

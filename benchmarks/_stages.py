@@ -14,17 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import mudata
 import numpy as np
 import pandas as pd
 import scvi
 import torch
 from _reference import TIMES, Reference, diffusion_distances, optimizer
-from _synthetic import OPEN_SHARE, annotation, components, latent, made_up_targets, unpaired
+from _synthetic import annotation, components, latent, made_up_targets, open_share, unpaired
 from _worker import peak_memory
-from anndata import AnnData
 from lightning.pytorch import Callback
-from scipy import sparse
 from scipy.spatial.distance import pdist, squareform
 from sklearn.preprocessing import normalize
 
@@ -42,9 +39,8 @@ if TYPE_CHECKING:
 #: Cells of each modality in a step that is compared with the reference's.
 BATCH_SIZE = 256
 N_STEPS, N_WARM_UP = 20, 3
-FEW_CELLS = 200
-#: Most peaks that cells of a file have open, and genes that are tested for change along the trajectory.
-MOST_OPEN, N_TESTED = 1_000, 200
+#: Genes that are tested for change along the trajectory.
+N_TESTED = 200
 N_REFERENCE_STEPS, N_REFERENCE_WARM_UP = 2, 1
 
 
@@ -185,7 +181,7 @@ def _write_prepared(path: Path, *sizes: int) -> None:
 
 
 def _write_counts(path: Path, n_cells: int, n_peaks: int, n_genes: int) -> None:
-    data = unpaired(n_cells, n_peaks, n_genes, open_share=min(OPEN_SHARE, MOST_OPEN / n_peaks))
+    data = unpaired(n_cells, n_peaks, n_genes, open_share=open_share(n_peaks))
     scdart.pp.gene_activity(data, annotation(n_genes))
     data.write(path)
 
@@ -215,14 +211,15 @@ def measure_results(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[
 
 
 def measure_components(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
-    """Coordinates of one modality from components that are there; the other has as few cells as there can be."""
-    adatas = {mod: AnnData(sparse.csr_matrix((n, 1))) for mod, n in (("rna", n_cells), ("atac", FEW_CELLS))}
-    for mod, adata in adatas.items():
-        adata.obs_names = [f"{mod}{i}" for i in range(adata.n_obs)]
-        adata.obsm["components"] = components(adata.n_obs)
-    mdata, stages = mudata.MuData(adatas), Stages()
+    """Coordinates of both modalities from components that are there, and anchors, of cells with few features."""
+    mdata, stages = unpaired(n_cells, n_peaks, n_genes), Stages()
+    scdart.pp.gene_activity(mdata, annotation(n_genes))
+    for seed, adata in enumerate(mdata.mod.values()):
+        adata.obsm["components"] = components(adata.n_obs, seed=seed)
     with stages("coordinates"):
-        scdart.pp.diffusion_coordinates(mdata, use_rep=dict.fromkeys(adatas, "components"))
+        scdart.pp.diffusion_coordinates(mdata, use_rep=dict.fromkeys(mdata.mod, "components"))
+    with stages("anchors"):
+        scdart.pp.anchors(mdata)
     return stages.measured
 
 

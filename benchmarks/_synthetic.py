@@ -15,6 +15,8 @@ from scdart.model import PRESETS
 N_GENES = 2_000
 OPEN_SHARE = 0.02
 EXPRESSED_SHARE = 0.2
+#: Most peaks that cells of a file have open.
+MOST_OPEN = 1_000
 
 #: Programs of genes that follow one another along each of the three branches.
 N_PROGRAMS = 8
@@ -53,6 +55,11 @@ def unpaired(
     ]
     with columns_stay():
         return mudata.MuData(adatas)
+
+
+def open_share(n_peaks: int) -> float:
+    """Share of peaks that a cell of a file has open."""
+    return min(OPEN_SHARE, MOST_OPEN / n_peaks)
 
 
 def components(n_cells: int, n_components: int = 30, seed: int = 0) -> np.ndarray:

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+#: What the numbers do not say by themselves, at the end of the page.
+REMARKS = REPOSITORY / "benchmarks" / "remarks" / "scaling.md"
 STAGES = Path(__file__).with_name("_stages.py")
 #: CPU seconds of several threads would not be those of one.
 COMMAND = "OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python benchmarks/scaling.py"
-COLUMNS = ["task", "cells", "peaks", "genes", "stage", "seconds", "wall", "gib", "error"]
+COLUMNS = ["task", "cells", "peaks", "genes", "stage", "seconds", "wall", "gib", "error", "machine"]
 #: Cells whose minibatches a step of the reference takes: it does not depend on how many others there are.
 STEP_CELLS = 512
+#: Peaks and genes where the cost is that of cells.
+FEW_FEATURES = (2_000, 200)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Grid:
     batched_cells: tuple[int, ...] = (10_000, 100_000)
     #: Cells whose counts stay on disk, at `peaks[1]` peaks.
     backed_cells: tuple[int, ...] = (20_000, 60_000)
-    #: Cells of one modality whose components are there already.
+    #: Cells whose components are there already, with as few features as anchors can do with.
     component_cells: tuple[int, ...] = (100_000, 1_000_000)
     #: Cells and peaks of the whole way from a file.
     stored: tuple[tuple[int, int], ...] = ((30_000, 50_000),)
@@ -67,7 +71,7 @@ class Grid:
         jobs += [Job("reference step", STEP_CELLS, n, self.genes) for n in self.peaks if n <= self.reference_peaks]
         jobs += [Job("batches", n, usual_peaks, self.genes) for n in self.batched_cells]
         jobs += [Job("backed", n, usual_peaks, self.genes) for n in self.backed_cells]
-        jobs += [Job("components", n, 0, 0) for n in self.component_cells]
+        jobs += [Job("components", n, *FEW_FEATURES) for n in self.component_cells]
         jobs += [Job("stored", *size, self.genes) for size in self.stored]
         jobs += [Job("results", n, self.peaks[0], self.genes) for n in self.result_cells]
         return sorted(jobs, key=Job.work)
@@ -124,7 +128,8 @@ class Job:
             raise RuntimeError(why_ended(ended.returncode, ended.stderr))
         measured = json.loads(last_line(ended.stdout))
         keys = {"task": self.task, "cells": self.cells, "peaks": self.peaks, "genes": self.genes}
-        return pd.DataFrame([keys | {"stage": stage} | values for stage, values in measured.items()], columns=COLUMNS)
+        rows = [keys | {"stage": stage, "machine": machine()} | values for stage, values in measured.items()]
+        return pd.DataFrame(rows, columns=COLUMNS)
 
     def is_in(self, results: pd.DataFrame) -> bool:
         return (results[["task", "cells", "peaks", "genes"]] == list(astuple(self))).all(axis=1).any()
@@ -164,25 +169,25 @@ def main(
     max_cells: Annotated[int | None, typer.Option(min=1, help="Leave out larger numbers of cells.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Leave out other tasks.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds after which a measurement is stopped.")] = 7_200,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep what the results hold, measure the rest.")] = False,
-    note: Annotated[str, typer.Option(help="What a reader should know about the machine.")] = "",
-    results: Annotated[Path, typer.Option(help="Folder of the results.")] = REPOSITORY / "benchmarks" / "results",
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what was measured before, measure the rest.")] = False,
+    redraw: Annotated[bool, typer.Option("--redraw", help="Measure nothing: page and figure of what was.")] = False,
     docs: Annotated[Path | None, typer.Option(help="Folder of the documentation.")] = None,
 ) -> None:
-    """Write scaling.csv, docs/benchmarks/scaling.md and docs/_static/scaling.png, after every measurement."""
+    """Write benchmarks/scaling.md, its runs and _static/scaling.png into the documentation, after every measurement."""
     grid = QUICK if quick else ATLAS if atlas else Grid()
     # What was only tried does not belong into the documentation.
-    docs = docs or (results if quick else REPOSITORY / "docs")
-    table = results / "scaling.csv"
-    previous = pd.read_csv(table) if resume and table.exists() else pd.DataFrame(columns=COLUMNS)
+    docs = docs or REPOSITORY / ("benchmarks/results" if quick else "docs")
+    table = docs / "benchmarks" / "runs" / "scaling.csv"
+    previous = pd.read_csv(table) if (resume or redraw) and table.exists() else pd.DataFrame(columns=COLUMNS)
     jobs = [job for job in grid.jobs() if (not only or job.task in only) and job.cells <= (max_cells or np.inf)]
-    for folder in (results, docs / "_static", docs / "benchmarks"):
+    remarks = REMARKS.read_text() if REMARKS.exists() else ""
+    for folder in (table.parent, docs / "_static"):
         folder.mkdir(parents=True, exist_ok=True)
-    for measured, failures in run(jobs, previous, timeout):
+    for measured, failures in run([] if redraw else jobs, previous, timeout):
         measured.to_csv(table, index=False)
         left_out = {str(job): failures.get(job, "") for job in grid.jobs() if not job.is_in(measured)}
         draw(measured, grid.peaks[1], docs / "_static" / "scaling.png")
-        text = page(measured, grid.peaks[1], left_out, machine(), note, command=COMMAND)
+        text = page(measured, grid.peaks[1], left_out, remarks, command=COMMAND)
         (docs / "benchmarks" / "scaling.md").write_text(text)
 
 

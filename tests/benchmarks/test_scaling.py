@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import _reference
 import _stages
@@ -106,6 +107,7 @@ def test_exponent_of_known_growth():
 def made_up_results():
     rows = [
         {"task": "scdart", "cells": cells, "peaks": 400, "stage": stage, "seconds": cells / 100, "gib": 1.0}
+        | {"wall": cells / 100}
         for cells in (60, 120)
         for stage in ("prior", "coordinates", "anchors", "set-up", "step", "step of 256 cells", "embedding")
     ]
@@ -114,7 +116,7 @@ def made_up_results():
         | {"error": 1e-5}
         for stage, seconds in (("distances", 8.0), ("coordinates of the same distances", 2.0))
     ]
-    return pd.DataFrame(rows, columns=scaling.COLUMNS).assign(genes=100)
+    return pd.DataFrame(rows, columns=scaling.COLUMNS).assign(genes=100, machine="a machine")
 
 
 def test_totals_and_growth():
@@ -125,10 +127,10 @@ def test_totals_and_growth():
 
 def test_page_and_figure_say_what_was_left_out(tmp_path):
     results = made_up_results()
-    text = page(results, 400, {"scdart, 9 cells": "stopped after 3 s"}, "a machine", "Shared.", "the command")
+    text = page(results, 400, {"scdart, 9 cells": "stopped after 3 s"}, "Shared.", "the command")
     for expected in ("a machine", "Shared.", "the command", "- scdart, 9 cells: stopped after 3 s", "| 60 ", "1.0e-05"):
         assert expected in text
-    for part in (results, results.iloc[-2:]):
+    for part in (results, results.iloc[-2:], results.assign(task="stored")):
         draw(part, 400, tmp_path / "figure.png")
         assert (tmp_path / "figure.png").stat().st_size > 10_000
         (tmp_path / "figure.png").unlink()
@@ -142,7 +144,7 @@ def test_page_tells_loading_backed_memory_and_the_largest_run():
     components = results[:1].assign(task="components", cells=7_000, stage="coordinates", seconds=12.5, wall=13.5)
     stored = results.query("cells == 120 and task == 'scdart'").assign(task="stored", gib=0.5)
     done = components.assign(task="results", cells=9_000, stage="foscttm")
-    text = page(pd.concat([results, largest, minibatch, backed, components, stored, done]), 400, {}, "", "", "")
+    text = page(pd.concat([results, largest, minibatch, backed, components, stored, done]), 400, {}, "", "")
     assert {"| 120 cells, 400 peaks, from a file", "| 120 cells, 400 peaks, in memory"} <= {
         line.rpartition("|")[0][: line.find("|", 1)].strip() for line in text.splitlines() if line.startswith("| 120 c")
     }
@@ -150,14 +152,14 @@ def test_page_tells_loading_backed_memory_and_the_largest_run():
     assert "## 240 cells, 800 peaks" in text
     assert "5.0%" in text
     assert "grows by 2.00 GiB" in text
-    assert "| 7,000 | 12.5" in text
+    assert re.search(r"\| 7,000 cells, coordinates +\| 12\.5", text)
 
 
 def test_page_compares_the_same_cells_with_and_without_batches():
     results = made_up_results()
     with_batches = results.query("cells == 120 and task == 'scdart'").assign(task="batches", gib=1.5)
     factors = with_batches[:1].assign(stage="factors", seconds=96.0 + N_STEPS * 0.12)
-    text = page(pd.concat([results, with_batches, factors]), 400, {}, "", "", "")
+    text = page(pd.concat([results, with_batches, factors]), 400, {}, "", "")
     (with_key,) = [line for line in text.splitlines() if "400 peaks, with batches" in line]
     cells = [cell.strip() for cell in with_key.split("|")]
     total = 1.2 * 5 + N_STEPS * 1.2
@@ -198,7 +200,7 @@ def test_run_keeps_what_is_measured_and_reports_failures(monkeypatch):
         ("scdart", "minibatch"),
         ("batches", "factors"),
         ("reference step", "step of 256 cells"),
-        ("components", "coordinates"),
+        ("components", "anchors"),
         ("backed", "step"),
         ("stored", "anchors"),
         ("results", "foscttm"),
@@ -209,3 +211,23 @@ def test_stages_are_measured(task, stage, capsys):
     measured = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert stage in measured
     assert all(one["seconds"] > 0 and one["wall"] > 0 and one["gib"] > 0 for one in measured.values())
+
+
+def test_a_file_is_compared_with_memory_where_as_many_peaks_are_open_and_growth_is_told():
+    results = made_up_results().query("task == 'scdart'").assign(peaks=100_000, wall=60.0)
+    stored = results.assign(task="stored", gib=results["cells"] / 60)
+    text = page(pd.concat([results, stored]), 400, {}, "", "").partition("## The whole way")[2]
+    assert "in memory |" not in text
+    assert re.search(r"exponent, 100,000 peaks, last two +\| 1\.00 ", text)
+    assert "grows to 2.00 times" in text
+    assert f"{4 + N_STEPS:.3g}" in text
+
+
+def test_redrawn_from_its_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling.Job, "measure", lambda *_: pytest.fail("measured again"))
+    runs = tmp_path / "benchmarks" / "runs" / "scaling.csv"
+    runs.parent.mkdir(parents=True)
+    made_up_results().to_csv(runs, index=False)
+    scaling.main(redraw=True, docs=tmp_path)
+    assert "a machine" in (tmp_path / "benchmarks" / "scaling.md").read_text()
+    assert (tmp_path / "_static" / "scaling.png").exists()
