@@ -68,6 +68,8 @@ class DataSet:
     batches: bool = False
     #: Whether the prior's genes are shuffled, so that it says nothing.
     shuffle_prior: bool = False
+    #: Number of seeds, if not the experiment's.
+    n_seeds: int | None = None
 
     def problem(self, seed: int) -> Problem:
         mdata = self.load(seed)

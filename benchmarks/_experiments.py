@@ -19,6 +19,7 @@ from _datasets import (
     unmatched_halves,
     without_branch,
 )
+from _haematopoiesis import drawn
 from _methods import BATCH_METHODS, METHODS, MODS, Method
 from _peers import PEERS
 from _peers_figure import draw_peers
@@ -198,8 +199,9 @@ def experiments(data: Path) -> dict[str, Experiment]:
         "peers": Experiment(
             "Peers side by side",
             "All cells, shuffled, by every method that could be installed. Peers keep their tutorials' settings. "
-            f"*Blind* trees were drawn when the defaults of scdart stood as in commit {FROZEN}, from seeds that "
-            "nothing here had used, and the defaults have not changed since. Its rows on other data are not blind.",
+            f"*Blind* data were drawn when the defaults of scdart stood as in commit {FROZEN}, from seeds that "
+            "nothing here had used, and what its latent space depends on has not changed since. Its rows on other data "
+            "are not blind. Of haematopoiesis, sorted populations are known, and no cell is in both modalities.",
             peer_datasets(data),
             PEERS,
             (
@@ -269,15 +271,15 @@ def peer_datasets(data: Path) -> tuple[DataSet, ...]:
     return (
         reference["symsim2_bifurcating, all cells shuffled"],
         *(
-            DataSet(
-                f"{shape} tree (blind)",
-                partial(simulated, tree=shape, paired=True, first_seed=BLIND, **MEDIUM),
-                all_cells,
-            )
+            replace(tree(shape, name=f"{shape} tree (blind)", first_seed=BLIND), n_seeds=10)
             for shape in ("bifurcating", "trifurcating")
         ),
+        imbalanced(4, name="branches 4:1 and 1:4 (blind)", first_seed=BLIND),
+        lacking("rna", name="RNA without a branch (blind)", first_seed=BLIND),
         reference["snare_cortex, 1,500 cells"],
+        reference["snare_cortex, all cells"],
         DataSet("PBMC multiome, 2,000 cells", pbmc, all_cells, labels="lineage"),
+        DataSet("haematopoiesis, 1,500 RNA cells", partial(drawn, data), all_cells, labels="cell_type"),
     )
 
 
@@ -338,11 +340,11 @@ def subsampled(mod: str, share: float) -> DataSet:
     return DataSet(f"{mod.upper()}: {share:.1%} of the cells", load, partial(share_of, mod, share))
 
 
-def imbalanced(ratio: int) -> DataSet:
-    load = partial(simulated, tree=EVEN_TREE, paired=True, **LARGE)
-    return DataSet(f"{ratio}:1", load, partial(unequal_branches, ratio))
+def imbalanced(ratio: int, *, name: str | None = None, first_seed: int = 0) -> DataSet:
+    load = partial(simulated, tree=EVEN_TREE, paired=True, first_seed=first_seed, **LARGE)
+    return DataSet(name or f"{ratio}:1", load, partial(unequal_branches, ratio))
 
 
-def lacking(mod: str) -> DataSet:
-    load = partial(simulated, tree="trifurcating", paired=True, **LARGE)
-    return DataSet(f"{mod.upper()} without a branch", load, partial(without_branch, mod, "4_2"))
+def lacking(mod: str, *, name: str | None = None, first_seed: int = 0) -> DataSet:
+    load = partial(simulated, tree="trifurcating", paired=True, first_seed=first_seed, **LARGE)
+    return DataSet(name or f"{mod.upper()} without a branch", load, partial(without_branch, mod, "4_2"))

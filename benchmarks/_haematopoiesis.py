@@ -39,9 +39,6 @@ def haematopoiesis(data: Path, seeds: int, picture: Path | None = None) -> pd.Da
     rows = []
     for seed in range(seeds):
         mdata = drawn(data, seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            pp.gene_activity(mdata, data / "hg19_genes.bed.gz", domain="auto", random_state=seed)
         for told, key in TOLD.items():
             found = tl.integrate(mdata, groups_key=key, random_state=seed, copy=True, train_kwargs=QUIET)
             assert found is not None
@@ -52,7 +49,10 @@ def haematopoiesis(data: Path, seeds: int, picture: Path | None = None) -> pd.Da
 
 
 def drawn(data: Path, seed: int) -> MuData:
-    """Draw RNA cells, and take the ATAC cells of the same populations; labels as text, and those of the root alone."""
+    """Draw RNA cells, and take the ATAC cells of the same populations, with the prior that held-out genes choose.
+
+    Labels are text, and those of the root stand alone in a second column.
+    """
     stored = mudata.read_h5mu(data / "hema_pellin_buenrostro.h5mu")
     rows = np.sort(np.random.default_rng(seed).permutation(stored["rna"].n_obs)[:N_RNA])
     parts = {
@@ -62,8 +62,11 @@ def drawn(data: Path, seed: int) -> MuData:
     for adata in parts.values():
         adata.obs["cell_type"] = adata.obs["cell_type"].astype(str)
         adata.obs["root"] = adata.obs["cell_type"].where(adata.obs["cell_type"] == "HSC")
-    with columns_stay():
-        return mudata.MuData(parts)
+    with columns_stay(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        mdata = mudata.MuData(parts)
+        pp.gene_activity(mdata, data / "hg19_genes.bed.gz", domain="auto", random_state=seed)
+    return mdata
 
 
 def scores(mdata: MuData) -> dict[str, float]:

@@ -129,6 +129,8 @@ def markdown(
     for title, table in tables(summarize(runs), experiment).items():
         table = table.rename_axis(index=None, columns=None)
         parts += [f"## {title}", table.to_markdown(disable_numparse=True)]
+    if fewer := _fewer_seeds(runs):
+        parts.append(f"Fewer seeds than other methods of the same data: {'; '.join(fewer)}.")
     texts = runs.reindex(columns=KEYS + TEXTS).astype(object)
     texts = texts.where(texts.notna(), "")
     versions = sorted({version for version in texts["version"] if version})
@@ -146,6 +148,15 @@ def markdown(
     if remarks:
         parts.append(remarks.strip())
     return "\n\n".join(parts) + "\n"
+
+
+def _fewer_seeds(runs: pd.DataFrame) -> list[str]:
+    """Methods with fewer seeds than others of the same data, by how many they have."""
+    counts = runs.groupby(["dataset", "method"], sort=False)["seed"].nunique()
+    fewer = counts[counts < counts.groupby("dataset").transform("max")].rename("n").reset_index()
+    return [
+        f"{method} {n} ({', '.join(of['dataset'])})" for (method, n), of in fewer.groupby(["method", "n"], sort=False)
+    ]
 
 
 def _failures(failed: pd.DataFrame) -> list[str]:

@@ -80,7 +80,11 @@ def main(
     full = _experiment(name, data, [*(method or []), *pythons])
     chosen = replace(
         full,
-        datasets=tuple(one for one in full.datasets if not dataset or any(part in one.name for part in dataset)),
+        datasets=tuple(
+            replace(one, n_seeds=seeds or one.n_seeds)
+            for one in full.datasets
+            if not dataset or any(part in one.name for part in dataset)
+        ),
         methods={one: full.methods[one] for one in method or full.methods},
         n_seeds=seeds or full.n_seeds,
     )
@@ -181,7 +185,7 @@ def _rows(
         else:
             methods[name] = method
     for dataset in chosen.datasets:
-        for seed in range(chosen.n_seeds):
+        for seed in range(dataset.n_seeds or chosen.n_seeds):
             try:
                 problem = dataset.problem(seed)
             except FileNotFoundError as error:
