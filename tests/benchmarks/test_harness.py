@@ -13,7 +13,7 @@ from _datasets import DataSet, all_cells, share_of, simulated, unequal_branches,
 from _experiments import BY_METRIC, Experiment, experiments
 from _methods import METHODS, Embedding, Method
 from _report import METRICS, markdown, summarize, tables
-from _runner import missing_requirement, run, why_ended
+from _runner import Run, missing_requirement, run, why_ended
 from _scores import Scorer, best_cluster_f1
 from scipy import sparse
 
@@ -187,6 +187,15 @@ def test_skipped_methods_and_data_are_printed_and_listed(tmp_path, capsys):
     assert "skipped symsim2_bifurcating, unmatched halves: symsim2_bifurcating.h5mu is not in" in printed
     page = markdown(pd.DataFrame([{"dataset": "a", "method": "m", "seed": 0, "failure": "x"}]), chosen, "cmd", skipped)
     assert all(f"- {line}" in page for line in [*skipped, "m on a, seed 0: x"])
+
+
+def test_data_may_have_more_seeds_and_a_method_with_fewer_is_named(tmp_path, monkeypatch):
+    often = dataclasses.replace(DataSet("often", TINY, all_cells), n_seeds=3)
+    both = experiment(often, {"linear": PRESENT, "slow": PRESENT}, once=("slow",))
+    monkeypatch.setattr(accuracy, "run", lambda *_: Run("train", failure="not today"))
+    rows = pd.DataFrame(accuracy._rows(both, {}, 1, 60, tmp_path, []))
+    assert rows.groupby("method")["seed"].nunique().to_dict() == {"linear": 3, "slow": 1}
+    assert "other methods of the same data: slow 1 (often)." in markdown(rows.assign(cpu_seconds=1.0), both, "", [])
 
 
 def test_unknown_names_are_refused(tmp_path):

@@ -95,7 +95,7 @@ def test_methods_name_functions_that_are_there():
 def test_blind_trees_are_of_seeds_of_their_own(tmp_path):
     datasets = experiments(tmp_path)["peers"].datasets
     blind = [one for one in datasets if "blind" in one.name]
-    assert len(blind) == 2
+    assert [one.n_seeds for one in blind] == [10, 10, None, None]
     for one in blind:
         assert one.load.keywords["first_seed"] == BLIND
     assert not any(one.score_all for one in datasets)
