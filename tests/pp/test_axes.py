@@ -46,13 +46,21 @@ def test_axes_are_those_of_all_data(n_rows, n_columns, rank, centred):
     np.testing.assert_allclose(np.abs(np.sum(axes * exact, axis=0)), 1, atol=1e-6)
 
 
+def test_more_axes_than_cells_differ_in():
+    matrix = spectrum(300, 200, np.array([3.0, 2.0, 1.0]))
+    axes = leading_axes(RowChunks(OnDisk(matrix)), 25, None, np.random.default_rng(0))
+    np.testing.assert_allclose(axes.T @ axes, np.eye(25), atol=1e-9)
+    exact = np.linalg.svd(matrix)[2][:3].T
+    assert angle_between(axes[:, :3], exact) < 1e-4
+
+
 def test_directions_are_condensed_where_many_are_needed(monkeypatch, caplog):
     matrix = spectrum(400, 300, np.concatenate([[50], 1.02 - 0.001 * np.arange(250)]))
     exact = np.linalg.svd(matrix)[2][:5].T
     source = OnDisk(matrix)
     leading_axes(RowChunks(source), 5, None, np.random.default_rng(0))
     n_passes = source.n_reads
-    monkeypatch.setattr(_axes, "_MAX_BLOCKS", 5)
+    monkeypatch.setattr(_axes, "_MAX_HELD", 2)
     axes = leading_axes(RowChunks(source), 5, None, np.random.default_rng(0))
     assert angle_between(axes, exact) < 0.1  # of values as near to each other, where products are in single precision
     assert source.n_reads - n_passes >= n_passes
