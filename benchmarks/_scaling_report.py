@@ -131,7 +131,7 @@ def _batches(results: pd.DataFrame) -> str:
     stages = [STAGES[0], FACTORS, *STAGES[1:]]
     rows = {}
     for (n_cells, n_peaks), one in results.groupby(["cells", "peaks"]):
-        tasks = {"without": one[one["task"] == "scdart"], "with batches": one[one["task"] == "batches"]}
+        tasks = {"without": one[one["task"] == "no batches"], "with batches": one[one["task"] == "batches"]}
         if any(measured.empty for measured in tasks.values()):
             continue
         seconds = {name: wide(measured, "cells", stages=stages).iloc[0] for name, measured in tasks.items()}
@@ -147,7 +147,8 @@ def _batches(results: pd.DataFrame) -> str:
         return ""
     return f"""## Batches
 
-The same cells without `batch_key`, and as two batches of each modality: CPU seconds, and peak memory.
+The same cells without `batch_key`, and as two batches of each modality, measured one after the other: CPU seconds, and
+peak memory.
 
 {_table(rows)}
 """
@@ -209,7 +210,7 @@ def _stored(results: pd.DataFrame) -> str:
                 seconds, wall = (wide(measured, "cells", column, stages).iloc[0] for column in ("seconds", "wall"))
                 rows[f"{n_cells:,} cells, {n_peaks:,} peaks, {name}"] = {
                     **{stage: f"{value:.3g}" for stage, value in seconds.items()},
-                    "the same on the wall, min": f"{wall[TOTAL] / 60:.3g}",
+                    "the same on the wall, min": "" if np.isnan(wall[TOTAL]) else f"{wall[TOTAL] / 60:.3g}",
                     "peak memory, GiB": f"{measured[measured['stage'].isin(stages)]['gib'].max():.3g}",
                 }
     if not rows:

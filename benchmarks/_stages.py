@@ -281,6 +281,7 @@ def _transitions(features: np.ndarray) -> np.ndarray:
 
 TASKS = {
     "scdart": measure_scdart,
+    "no batches": measure_scdart,
     "batches": partial(measure_scdart, batch_key="batch"),
     "reference distances": measure_reference_distances,
     "reference step": measure_reference_step,

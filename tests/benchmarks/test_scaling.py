@@ -159,7 +159,8 @@ def test_page_compares_the_same_cells_with_and_without_batches():
     results = made_up_results()
     with_batches = results.query("cells == 120 and task == 'scdart'").assign(task="batches", gib=1.5)
     factors = with_batches[:1].assign(stage="factors", seconds=96.0 + N_STEPS * 0.12)
-    text = page(pd.concat([results, with_batches, factors]), 400, {}, "", "")
+    without = results.query("cells == 120 and task == 'scdart'").assign(task="no batches")
+    text = page(pd.concat([results, without, with_batches, factors]), 400, {}, "", "")
     (with_key,) = [line for line in text.splitlines() if "400 peaks, with batches" in line]
     cells = [cell.strip() for cell in with_key.split("|")]
     total = 1.2 * 5 + N_STEPS * 1.2
