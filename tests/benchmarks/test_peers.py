@@ -119,11 +119,18 @@ def runs():
 def test_ranks_go_the_right_way(runs):
     found = ranks(runs).set_index(["measure", "dataset", "seed", "method"])["rank"].sort_index()
     assert found["foscttm", "trees", 0].to_dict() == {"cheap": 3, "good": 1, "once": 2}
-    # It stands on the second seed with the value of its first.
+    # It stands on the second seed where it stood on its first.
     assert found["foscttm", "trees", 1]["once"] == 2
     assert found["tau", "trees", 0].to_dict() == {"cheap": 1, "good": 2, "once": 3}
     assert found["cpu_seconds", "types", 0].to_dict() == {"cheap": 1, "good": 2}
     assert "types" not in found["tau"].index.get_level_values("dataset")
+
+
+def test_a_seed_that_is_harder_for_all_is_no_advantage_to_those_that_were_not_run():
+    rows = [("good", 0, 0.8), ("cheap", 0, 0.7), ("once", 0, 0.75), ("good", 1, 0.3), ("cheap", 1, 0.2)]
+    runs = pd.DataFrame(rows, columns=["method", "seed", "tau"]).assign(dataset="trees")
+    found = ranks(runs).set_index(["seed", "method"])["rank"]
+    assert found[1].to_dict() == found[0].to_dict() == {"good": 1, "once": 2, "cheap": 3}
 
 
 def test_summary_shows_where_another_is_first(runs, tmp_path):
