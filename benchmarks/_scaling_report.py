@@ -38,8 +38,7 @@ def wide(
     results: pd.DataFrame, axis: str, column: str = "seconds", stages: Sequence[str] = tuple(STAGES)
 ) -> pd.DataFrame:
     """Sizes along an axis x stages of scdart."""
-    values = results.pivot_table(index=axis, columns="stage", values=column, sort=True)
-    values = values.reindex(columns=stages)
+    values = results.groupby([axis, "stage"])[column].mean().unstack("stage").reindex(columns=stages)
     if column in ("seconds", "wall"):
         values[TOTAL] = values.drop(columns="step").sum(axis=1) + N_STEPS * values["step"]
     return values
