@@ -63,7 +63,7 @@ class Stages:
         start = clocks()
         yield
         seconds, wall = durations() if durations else clocks() - start
-        self.measured[name] = {"seconds": seconds, "wall": wall, "gib": peak_memory()}
+        self.measured[name] = {"seconds": seconds, "wall": wall, "gib": peak_memory(own=True)}
 
 
 class StepTimer(Callback):

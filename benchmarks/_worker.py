@@ -17,10 +17,10 @@ START = time.perf_counter()
 DISTRIBUTIONS = {"scvi": "scvi-tools"}
 
 
-def peak_memory() -> float:
-    """Peak memory in GiB of this process, or of the largest that it started."""
+def peak_memory(*, own: bool = False) -> float:
+    """Peak memory in GiB of this process, or, unless only its own counts, of the largest that it started."""
     unit = 1 if sys.platform == "darwin" else 2**10
-    started = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**30
+    started = 0.0 if own else resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 2**30
     status = Path("/proc/self/status")
     if status.exists():
         # ru_maxrss is inherited over fork and exec: at least the memory of the process that started this one.
