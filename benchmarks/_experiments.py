@@ -212,7 +212,7 @@ def experiments(data: Path) -> dict[str, Experiment]:
             BY_METHOD,
             once=("scdart-paper", "glue", "multivi", "diagvi", "unioncom", "mmd-ma"),
             draw=draw_peers,
-            caption="Mean ranks of all methods by five kinds of measures",
+            caption="Mean ranks by five kinds of measures; in brackets, on how many data sets a method was run",
         ),
         "flip": Experiment(
             "Reversed trajectories",

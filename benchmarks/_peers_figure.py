@@ -59,7 +59,8 @@ def _filled(wide: pd.DataFrame) -> pd.DataFrame:
 def summary(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Mean rank by method and kind, and the standard deviation of that mean over data sets and seeds.
 
-    Rows are sorted by the mean over the kinds of `QUALITY`, which is the column `all but cost`.
+    Rows are sorted by the mean over the kinds of `QUALITY`, which is the column `all but cost`. Methods that were run
+    on less than half of the data sets come last: their ranks are of those alone.
     """
     by_draw = ranks(runs).groupby(["method", "kind", "dataset", "seed"])["rank"].mean()
     titles = [kind.title for kind in KINDS]
@@ -70,8 +71,14 @@ def summary(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     mean["all but cost"] = mean[quality].mean(axis=1)
     each = by_draw.unstack("kind").reindex(columns=quality).mean(axis=1)
     spread["all but cost"] = each.groupby("method").std()
-    order = mean["all but cost"].sort_values(kind="stable").index
+    few = (2 * datasets_of(runs) < runs["dataset"].nunique()).rename("few")
+    order = mean.join(few).sort_values(["few", "all but cost"], kind="stable").index
     return mean.loc[order], spread.loc[order]
+
+
+def datasets_of(runs: pd.DataFrame) -> pd.Series:
+    """On how many data sets each method gave a result."""
+    return runs.dropna(subset="cpu_seconds").groupby("method")["dataset"].nunique()
 
 
 def draw_peers(runs: pd.DataFrame, path: Path) -> None:
@@ -92,7 +99,9 @@ def draw_peers(runs: pd.DataFrame, path: Path) -> None:
             text += f" ± {spread.iat[row, column]:.1f}"
         ax.text(column + 0.02, row, text, va="center", fontsize=8, weight="bold" if best else "normal")
     ax.set_xticks(np.arange(mean.shape[1]) - 0.05, mean.columns, fontsize=9)
-    ax.set_yticks(range(n_methods), mean.index, fontsize=9)
+    n_run, n_all = datasets_of(runs), runs["dataset"].nunique()
+    names = [method if n_run[method] == n_all else f"{method} ({n_run[method]} of {n_all})" for method in mean.index]
+    ax.set_yticks(range(n_methods), names, fontsize=9)
     ax.xaxis.tick_top()
     ax.axvline(mean.shape[1] - 1.5, color="0.8", linewidth=0.8)
     ax.set(xlim=(-0.6, mean.shape[1] - 0.4), ylim=(n_methods - 0.4, -0.6))

@@ -10,7 +10,7 @@ from _environments import ENVIRONMENTS, Environment, interpreter, make, why_none
 from _experiments import BLIND, experiments
 from _methods import METHODS, Method
 from _peers import PEERS
-from _peers_figure import KINDS, draw_peers, ranks, summary
+from _peers_figure import KINDS, datasets_of, draw_peers, ranks, summary
 from _report import markdown
 from _runner import missing_requirement, run
 
@@ -141,6 +141,9 @@ def test_summary_shows_where_another_is_first(runs, tmp_path):
     assert mean["cost"].idxmin() == "cheap"
     assert mean["mixing"].isna().all()
     assert list(mean.columns[:-1]) == [kind.title for kind in KINDS]
+    assert datasets_of(runs).to_dict() == {"cheap": 2, "good": 2, "once": 1}
+    more = pd.concat([runs, runs.query("method != 'once'").assign(dataset="more")])
+    assert summary(more.assign(foscttm=more["foscttm"].where(more["method"] != "once", 0.0)))[0].index[-1] == "once"
     draw_peers(runs, tmp_path / "peers.png")
     assert (tmp_path / "peers.png").stat().st_size > 10_000
 
