@@ -109,7 +109,10 @@ def exact_search(monkeypatch) -> type[ExactSearch]:
 
 
 @pytest.fixture(autouse=True)
-def _seed() -> None:
+def _seed() -> Iterator[None]:
+    scvi.settings.seed = 0
+    yield
+    # What a module's fixtures simulate is made before this, and must not hang on the test that ran last.
     scvi.settings.seed = 0
 
 
