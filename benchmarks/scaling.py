@@ -191,7 +191,7 @@ def main(
         measured.to_csv(table, index=False)
         left_out = {str(job): failures.get(job, "") for job in grid.jobs() if not job.is_in(measured)}
         draw(measured, grid.peaks[1], docs / "_static" / "scaling.png")
-        text = page(measured, grid.peaks[1], left_out, remarks, command=COMMAND)
+        text = page(measured, grid.peaks[1], left_out, remarks, COMMAND + (" --atlas" if atlas else ""))
         (docs / "benchmarks" / "scaling.md").write_text(text)
 
 
