@@ -7,20 +7,19 @@ import logging
 import multiprocessing
 import sys
 import tempfile
-import time
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import scvi
 import torch
+from _clocks import Stages, clocks
 from _reference import TIMES, Reference, diffusion_distances, optimizer
-from _synthetic import annotation, components, latent, made_up_targets, open_share, unpaired
-from _worker import peak_memory
+from _results import measure_results
+from _synthetic import annotation, components, made_up_targets, open_share, unpaired
 from lightning.pytorch import Callback
 from scipy.spatial.distance import pdist, squareform
 from sklearn.preprocessing import normalize
@@ -39,31 +38,7 @@ if TYPE_CHECKING:
 #: Cells of each modality in a step that is compared with the reference's.
 BATCH_SIZE = 256
 N_STEPS, N_WARM_UP = 20, 3
-#: Genes that are tested for change along the trajectory.
-N_TESTED = 200
 N_REFERENCE_STEPS, N_REFERENCE_WARM_UP = 2, 1
-
-
-def clocks() -> np.ndarray:
-    """CPU seconds of this process, which other users of the machine do not change, and seconds on the wall."""
-    return np.array([time.process_time(), time.perf_counter()])
-
-
-class Stages:
-    """CPU seconds, seconds on the wall, and peak memory in GiB of stages, by name."""
-
-    def __init__(self) -> None:
-        self.measured: dict[str, dict[str, float]] = {}
-
-    @contextmanager
-    def __call__(self, name: str, durations: Callable[[], np.ndarray] | None = None) -> Iterator[None]:
-        """Measure what is done within; `durations`, if given, replaces its own."""
-        with suppress(OSError):  # not Linux: the peak of all stages so far
-            Path("/proc/self/clear_refs").write_text("5")
-        start = clocks()
-        yield
-        seconds, wall = durations() if durations else clocks() - start
-        self.measured[name] = {"seconds": seconds, "wall": wall, "gib": peak_memory(own=True)}
 
 
 class StepTimer(Callback):
@@ -184,30 +159,6 @@ def _write_counts(path: Path, n_cells: int, n_peaks: int, n_genes: int) -> None:
     data = unpaired(n_cells, n_peaks, n_genes, open_share=open_share(n_peaks))
     scdart.pp.gene_activity(data, annotation(n_genes))
     data.write(path)
-
-
-def measure_results(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:
-    """What is done with a latent space, which is made up: components of cells on the tree of the counts."""
-    mdata, stages = unpaired(n_cells, n_peaks, n_genes), Stages()
-    for seed, adata in enumerate(mdata.mod.values()):
-        adata.obsm["X_scdart"] = latent(adata.obs["branch"], adata.obs["pseudotime"], seed)
-        adata.obs["kind"] = pd.Categorical([f"branch {branch}" for branch in adata.obs["branch"]])
-    mdata.obsm["X_scdart"] = np.concatenate([adata.obsm["X_scdart"] for adata in mdata.mod.values()])
-    root = mdata["rna"].obs_names[mdata["rna"].obs["pseudotime"].argmin()]
-    genes = mdata["rna"].var_names[:N_TESTED]
-    functions = {
-        "pseudotime": lambda: scdart.tl.pseudotime(mdata, root=root),
-        "backbone": lambda: scdart.tl.backbone(mdata),
-        "transfer_labels": lambda: scdart.tl.transfer_labels(mdata, "kind"),
-        "dynamic_features": lambda: scdart.tl.dynamic_features(mdata, features=genes),
-        "report": lambda: scdart.pl.report(mdata, path=Path(tempfile.gettempdir()) / "scaling.html"),
-        "foscttm": lambda: scdart.metrics.foscttm(*(adata.obsm["X_scdart"] for adata in mdata.mod.values())),
-    }
-    for name, function in functions.items():
-        with stages(name):
-            function()
-        print(name, stages.measured[name], file=sys.stderr, flush=True)
-    return stages.measured
 
 
 def measure_components(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[str, float]]:

@@ -122,22 +122,35 @@ def test_counts_of_any_size_converge(design):
     np.testing.assert_allclose(fit.rate.mean(axis=0), y.mean(axis=0))
 
 
+def adjusted_likelihood(alpha: float, y: np.ndarray, mu: np.ndarray, columns: np.ndarray) -> float:
+    size = 1 / alpha
+    likelihood = gammaln(y + size) - gammaln(size) + y * np.log(alpha * mu) - (y + size) * np.log1p(alpha * mu)
+    weight = mu / (1 + alpha * mu)
+    return likelihood.sum() - 0.5 * np.linalg.slogdet(columns.T * weight @ columns)[1]
+
+
 def test_dispersion_maximises_the_adjusted_profile_likelihood(time, design, offset):
     y = draw("nb", time, offset)
     fit, _ = fit_with_dispersion(y, design.columns, offset)
-    found = estimate_dispersion(y, fit.rate, Information(design.columns), np.full(N_FEATURES, 0.1))
-
-    def objective(alpha: float, j: int) -> float:
-        size, mu = 1 / alpha, fit.rate[:, j]
-        likelihood = gammaln(y[:, j] + size) - gammaln(size) + y[:, j] * np.log(alpha * mu)
-        likelihood -= (y[:, j] + size) * np.log1p(alpha * mu)
-        weight = mu / (1 + alpha * mu)
-        return likelihood.sum() - 0.5 * np.linalg.slogdet(design.columns.T * weight @ design.columns)[1]
-
+    found = estimate_dispersion(y, fit.rate, Information(design.columns))
     for j in range(N_FEATURES):
         around = found[j] * np.exp(np.linspace(-0.5, 0.5, 101))
-        best = around[np.argmax([objective(alpha, j) for alpha in around])]
-        np.testing.assert_allclose(np.log(found[j]), np.log(best), atol=0.011)
+        values = [adjusted_likelihood(alpha, y[:, j], fit.rate[:, j], design.columns) for alpha in around]
+        np.testing.assert_allclose(np.log(found[j]), np.log(around[np.argmax(values)]), atol=0.011)
+
+
+def test_small_dispersions_are_found_alone_as_among_others(design):
+    rng = np.random.default_rng(8)
+    mean = np.exp(rng.normal(1.0, 1.0, size=80))
+    y = rng.negative_binomial(1 / 0.01, 1 / (1 + 0.01 * mean), (N_CELLS, 80)).astype(float)
+    fit, together = fit_with_dispersion(y, design.columns, np.zeros(N_CELLS))
+    grid = np.exp(np.linspace(*np.log([1e-4, 10]), 501))
+    for j in range(80):
+        _, alone = fit_with_dispersion(y[:, [j]], design.columns, np.zeros(N_CELLS))
+        np.testing.assert_allclose(np.log(alone[0]), np.log(together[j]), atol=1e-3)
+        values = [adjusted_likelihood(alpha, y[:, j], fit.rate[:, j], design.columns) for alpha in grid]
+        best = grid[np.argmax(values)]
+        np.testing.assert_allclose(np.log(max(together[j], grid[0])), np.log(best), atol=0.025)
 
 
 def test_dispersion_is_the_true_one_and_none_for_poisson(time, design):

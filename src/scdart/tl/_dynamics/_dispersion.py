@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize.elementwise import find_root
 from scipy.special import digamma
 
 from ._families import NegativeBinomial
@@ -20,7 +21,8 @@ DISPERSION_RANGE = (1e-6, 1e3)
 
 #: Precision of the logarithm of the dispersion.
 _TOLERANCE = 1e-4
-_MAX_ITERATIONS = 40
+#: Sizes beyond which the series of the digamma function is exact.
+_LARGE_SIZE = 1e4
 #: Rounds of estimating curve and dispersion in turn; the two are nearly independent, so that few are needed.
 _N_ROUNDS = 2
 
@@ -31,12 +33,12 @@ def fit_with_dispersion(y: Array, columns: Array, offset: Array) -> tuple[Fit, A
     dispersion = np.clip(_by_moments(y, offset), *DISPERSION_RANGE)
     fit = fit_rates(family, y, columns, offset, dispersion)
     for _ in range(_N_ROUNDS):
-        dispersion = estimate_dispersion(y, fit.rate, information_of, dispersion)
+        dispersion = estimate_dispersion(y, fit.rate, information_of)
         fit = fit_rates(family, y, columns, offset, dispersion, start=fit.coefficients)
     return fit, dispersion
 
 
-def estimate_dispersion(y: Array, rate: Array, information_of: Information, start: Array) -> Array:
+def estimate_dispersion(y: Array, rate: Array, information_of: Information) -> Array:
     r"""Maximise the profile likelihood of the dispersion with the adjustment of Cox and Reid.
 
     The adjustment accounts for the parameters of the curve. Without it dispersions are too small, and tests that use
@@ -51,63 +53,60 @@ def estimate_dispersion(y: Array, rate: Array, information_of: Information, star
         Fitted means of shape (n_cells, n_features).
     information_of
         Cross-products of the design.
-    start
-        Where to search first, (n_features,).
 
     Returns
     -------
     Dispersions, (n_features,), within ``DISPERSION_RANGE``.
     """
-    active, log_dispersion = np.arange(len(start)), np.log(start)
-    low, high = (np.full(len(start), np.log(bound)) for bound in DISPERSION_RANGE)
     slope = _Slope(y, rate, information_of)
-    previous, at_previous = low, slope(low)
-    # The slope is positive left of the maximum and negative right of it. If it is nowhere positive, less is better.
-    log_dispersion[at_previous <= 0] = low[0]
-    found = at_previous <= 0
-    for _ in range(_MAX_ITERATIONS):
-        if found.any():
-            active, slope = active[~found], slope.only(~found)
-            low, high, previous, at_previous = (a[~found] for a in (low, high, previous, at_previous))
-        if not len(active):
-            break
-        current = log_dispersion[active]
-        value = slope(current)
-        low, high = np.where(value > 0, current, low), np.where(value > 0, high, current)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            secant = current - value * (current - previous) / (value - at_previous)
-        # Secants, as long as they stay within what is known to hold the maximum.
-        proposed = np.where((secant > low) & (secant < high), secant, (low + high) / 2)
-        found = np.abs(proposed - current) < _TOLERANCE
-        previous, at_previous, log_dispersion[active] = current, value, proposed
-    return np.exp(log_dispersion)
+    features = np.arange(y.shape[1])
+    low, high = (np.full(len(features), np.log(bound)) for bound in DISPERSION_RANGE)
+    # The slope is positive left of the maximum and negative right of it. Where it is so nowhere, an end is best.
+    dispersion = np.where(slope(low, features) > 0, DISPERSION_RANGE[1], DISPERSION_RANGE[0])
+    within = features[(dispersion == DISPERSION_RANGE[1]) & (slope(high, features) < 0)]
+    if len(within):
+        found = find_root(slope, (low[within], high[within]), args=(within,), tolerances={"xatol": _TOLERANCE})
+        dispersion[within] = np.exp(found.x)
+    return dispersion
 
 
 class _Slope:
-    """Derivative of the adjusted profile likelihood by the logarithm of the dispersion."""
+    """Derivative of the adjusted profile likelihood by the logarithm of the dispersion, for some of the features."""
 
     def __init__(self, y: Array, rate: Array, information_of: Information) -> None:
-        self._y, self._rate, self._information_of = y, rate, information_of
-        cells, self._features = np.nonzero(y)
-        self._counts = y[cells, self._features]
+        self._all = y, rate
+        self._information_of = information_of
+        self._take(np.arange(y.shape[1]))
 
-    def only(self, keep: NDArray[np.bool_]) -> _Slope:
-        return _Slope(self._y[:, keep], self._rate[:, keep], self._information_of)
+    def _take(self, features: NDArray[np.intp]) -> None:
+        self._features = features
+        self._y, self._rate = (values[:, features] for values in self._all)
+        cells, self._column = np.nonzero(self._y)
+        self._counts = self._y[cells, self._column]
 
-    def __call__(self, log_dispersion: Array) -> Array:
+    def __call__(self, log_dispersion: Array, features: NDArray[np.intp]) -> Array:
+        if not np.array_equal(features, self._features):
+            self._take(features)
         dispersion = np.exp(log_dispersion)
-        size = 1 / dispersion
-        inflation = 1 + dispersion * self._rate
-        weight = self._rate / inflation
-        # Where dispersion is small, these terms are small differences of large numbers: each is taken before the sum.
-        terms = digamma(self._counts + size[self._features]) - digamma(size)[self._features]
-        likelihood = size * (np.log(inflation).sum(axis=0) - np.bincount(self._features, terms, len(size)))
-        likelihood += (self._y / inflation).sum(axis=0) - weight.sum(axis=0)
+        size, scaled = 1 / dispersion, dispersion * self._rate
+        weight = self._rate / (1 + scaled)
+        terms = _digamma_difference(self._counts, size[self._column])
+        likelihood = size * (np.log1p(scaled).sum(axis=0) - np.bincount(self._column, terms, len(size)))
+        likelihood += (self._y / (1 + scaled)).sum(axis=0) - weight.sum(axis=0)
         information = self._information_of(weight)
         information += 1e-12 * np.eye(information.shape[1]) * np.einsum("kii->k", information)[:, None, None]
         leverage = np.einsum("kij,kji->k", np.linalg.inv(information), self._information_of(weight**2))
         slope: Array = likelihood + 0.5 * dispersion * leverage
         return slope
+
+
+def _digamma_difference(counts: Array, size: Array) -> Array:
+    """Compute ``digamma(counts + size) - digamma(size)``, which cancels where sizes are large, by Stirling's series."""
+    total = counts + size
+    product = size * total
+    series = np.log1p(counts / size) + counts / (2 * product) + counts * (size + total) / (12 * product**2)
+    difference: Array = np.where(size > _LARGE_SIZE, series, digamma(total) - digamma(size))
+    return difference
 
 
 def _by_moments(y: Array, offset: Array) -> Array:
