@@ -152,7 +152,8 @@ def markdown(
 
 def _fewer_seeds(runs: pd.DataFrame) -> list[str]:
     """Methods with fewer seeds than others of the same data, by how many they have."""
-    counts = runs.groupby(["dataset", "method"], sort=False)["seed"].nunique()
+    done = runs[runs["cpu_seconds"].notna()]
+    counts = done.groupby(["dataset", "method"], sort=False)["seed"].nunique()
     fewer = counts[counts < counts.groupby("dataset").transform("max")].rename("n").reset_index()
     return [
         f"{method} {n} ({', '.join(of['dataset'])})" for (method, n), of in fewer.groupby(["method", "n"], sort=False)
