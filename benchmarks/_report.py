@@ -129,10 +129,10 @@ def markdown(
     for title, table in tables(summarize(runs), experiment).items():
         table = table.rename_axis(index=None, columns=None)
         parts += [f"## {title}", table.to_markdown(disable_numparse=True)]
-    if fewer := _fewer_seeds(runs):
-        parts.append(f"Fewer seeds than other methods of the same data: {'; '.join(fewer)}.")
     texts = runs.reindex(columns=KEYS + TEXTS).astype(object)
     texts = texts.where(texts.notna(), "")
+    if fewer := _fewer_seeds(texts[texts["failure"] == ""]):
+        parts.append(f"Fewer seeds than other methods of the same data: {'; '.join(fewer)}.")
     versions = sorted({version for version in texts["version"] if version})
     if versions:
         parts.append(f"Versions: {', '.join(versions)}.")
@@ -152,8 +152,7 @@ def markdown(
 
 def _fewer_seeds(runs: pd.DataFrame) -> list[str]:
     """Methods with fewer seeds than others of the same data, by how many they have."""
-    done = runs[runs["cpu_seconds"].notna()]
-    counts = done.groupby(["dataset", "method"], sort=False)["seed"].nunique()
+    counts = runs.groupby(["dataset", "method"], sort=False)["seed"].nunique()
     fewer = counts[counts < counts.groupby("dataset").transform("max")].rename("n").reset_index()
     return [
         f"{method} {n} ({', '.join(of['dataset'])})" for (method, n), of in fewer.groupby(["method", "n"], sort=False)

@@ -195,7 +195,8 @@ def test_data_may_have_more_seeds_and_a_method_with_fewer_is_named(tmp_path, mon
     monkeypatch.setattr(accuracy, "run", lambda *_: Run("train", failure="not today"))
     rows = pd.DataFrame(accuracy._rows(both, {}, 1, 60, tmp_path, []))
     assert rows.groupby("method")["seed"].nunique().to_dict() == {"linear": 3, "slow": 1}
-    assert "other methods of the same data: slow 1 (often)." in markdown(rows.assign(cpu_seconds=1.0), both, "", [])
+    assert "Fewer seeds" not in markdown(rows, both, "", [])
+    assert "other methods of the same data: slow 1 (often)." in markdown(rows.drop(columns="failure"), both, "", [])
 
 
 def test_unknown_names_are_refused(tmp_path):
