@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from _reference import N_EPOCHS, STEPS_PER_EPOCH
 from _synthetic import OPEN_SHARE, open_share
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from scdart.model import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 STAGES = ["prior", "coordinates", "anchors", "set-up", "step", "embedding"]
 #: What it takes to know batches, before all but the prior.
@@ -24,7 +21,8 @@ N_STEPS = PRESETS["default"].n_steps
 N_REFERENCE_STEPS = N_EPOCHS * STEPS_PER_EPOCH
 TOTAL = f"total, {N_STEPS} steps"
 STEP, SAME = "step of 256 cells", "coordinates of the same distances"
-OURS, PUBLISHED = "#2a7fb8", "black"
+#: Seconds below which what is done with the result needs no row.
+MOMENT = 2
 
 
 def growth_exponent(sizes: np.ndarray, costs: np.ndarray) -> float:
@@ -235,16 +233,31 @@ or 2% if these are fewer.{grown}
 
 
 def _results(results: pd.DataFrame) -> str:
-    """What is done with a latent space."""
+    """What is done with a latent space: what takes longer than a moment, and the names of all else."""
     measured = results[results["task"] == "results"]
     if measured.empty:
         return ""
+    wide = measured.pivot_table(index="stage", columns="cells", values=["seconds", "wall", "gib"])
+    most = measured["cells"].max()
+    wide = wide.sort_values(("seconds", most), ascending=False)
+    long = wide[("seconds", most)] >= MOMENT
+    rows = {
+        f"`{name}`": {
+            **{f"{n:,} cells, CPU seconds": f"{value:.3g}" for n, value in one["seconds"].dropna().items()},
+            "the most on the wall, s": f"{one['wall'][most]:.3g}",
+            "peak memory, GiB": f"{one['gib'][most]:.3g}",
+        }
+        for name, one in wide[long].iterrows()
+    }
+    short = ", ".join(f"`{name}`" for name in sorted(wide.index[~long]))
+    under = f"\nUnder {MOMENT} s: {short}.\n" if short else ""
     return f"""## What is done with the result
 
-With a latent space that is made up, cells of each modality; 200 genes are tested for change.
+With a latent space that is made up, cells of each modality, {measured["peaks"].max():,} peaks; 200 genes are tested for
+change, and 10,000 cells come later.
 
-{_table(_by_stage(measured))}
-"""
+{_table(rows)}
+{under}"""
 
 
 def _by_stage(measured: pd.DataFrame) -> dict[str, dict[str, str]]:
@@ -278,8 +291,8 @@ def _table(rows: dict[str, dict[str, str]]) -> str:
 
 
 def _comparison(results: pd.DataFrame) -> str:
-    distances = _seconds(results, "reference distances", "distances", "cells")
-    steps = _seconds(results, "reference step", STEP, "peaks")
+    distances = median_seconds(results, "reference distances", "distances", "cells")
+    steps = median_seconds(results, "reference step", STEP, "peaks")
     if distances.empty and steps.empty:
         return ""
     parts = ["## Beside the published algorithm\n"]
@@ -304,7 +317,7 @@ relative, in Frobenius norm.{grown}
 """
         )
     if len(steps):
-        ours = _seconds(results, "scdart", STEP, "peaks")
+        ours = median_seconds(results, "scdart", STEP, "peaks")
         rows = {
             f"{n:,}": {
                 "published, s": f"{seconds:.3g}",
@@ -353,52 +366,11 @@ beyond {largest:,} cells) and {N_REFERENCE_STEPS:,} steps of 256 cells, which ar
 """
 
 
-def _seconds(results: pd.DataFrame, task: str, stage: str, axis: str) -> pd.Series:
+def median_seconds(results: pd.DataFrame, task: str, stage: str, axis: str) -> pd.Series:
+    """CPU seconds of a stage by the sizes along an axis."""
     chosen = results[(results["task"] == task) & (results["stage"] == stage)]
     return chosen.groupby(axis)["seconds"].median()
 
 
 def _gib(results: pd.DataFrame, n_peaks: int) -> float:
     return results[(results["task"] == "reference step") & (results["peaks"] == n_peaks)]["gib"].max()
-
-
-def draw(results: pd.DataFrame, usual_peaks: int, path: Path) -> None:
-    ours = results[results["task"] == "scdart"]
-    by_cells = ours[ours["peaks"] == usual_peaks]
-    n_cells = ours.groupby("cells")["peaks"].nunique().idxmax() if len(ours) else 0
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4), layout="constrained")
-    styles = dict(zip([*STAGES[:4], "embedding"], ("o", "s", "^", "v", "D"), strict=True))
-    for stage, marker in styles.items():
-        seconds = _seconds(by_cells, "scdart", stage, "cells")
-        left.plot(seconds.index, seconds, marker=marker, color=OURS, label=stage, linewidth=1, markersize=5)
-    total = wide(by_cells, "cells")[TOTAL] if len(by_cells) else pd.Series(dtype=float)
-    left.plot(total.index, total, color=OURS, linewidth=3, alpha=0.5, label=TOTAL)
-    dense = _seconds(results, "reference distances", "distances", "cells")
-    left.plot(dense.index, dense, marker="o", color=PUBLISHED, label="published: distances")
-    left.set(xlabel="cells of each modality", ylabel="CPU seconds")
-    for task, color, name in (("scdart", OURS, "scdart"), ("reference step", PUBLISHED, "published")):
-        steps = _seconds(results, task, STEP, "peaks")
-        middle.plot(steps.index, steps, marker="o", color=color, label=name)
-    middle.set(xlabel="peaks", ylabel="CPU seconds of a step of 256 cells")
-    memory = by_cells.groupby("cells")["gib"].max()
-    right.plot(memory.index, memory, marker="o", color=OURS, label=f"scdart, {usual_peaks:,} peaks")
-    others = ours[(ours["cells"] == n_cells) & (ours["peaks"] != usual_peaks)].groupby("peaks")["gib"].max()
-    right.scatter([n_cells] * len(others), others, marker="x", color=OURS)
-    dense = results[results["stage"] == "distances"].groupby("cells")["gib"].max()
-    right.plot(dense.index, dense, marker="o", color=PUBLISHED, label="published: distances")
-    right.set(xlabel="cells of each modality", ylabel="peak memory, GiB")
-    for axis in (left, middle, right):
-        if np.isfinite(axis.dataLim.get_points()).all():
-            axis.set(xscale="log", yscale="log")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
-    for axis in (middle, right):
-        axis.legend(frameon=False, fontsize=8)
-    # Over seven lines that cross, a legend would hide some.
-    left.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    if right.get_yscale() == "log":
-        right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        right.yaxis.set_minor_locator(NullLocator())
-        right.yaxis.set_major_formatter(FuncFormatter(lambda gib, _: f"{gib:g}"))
-    figure.savefig(path, dpi=150)
-    plt.close(figure)

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 import typer
 from _runner import last_line, why_ended
-from _scaling_report import draw, page
+from _scaling_figure import draw
+from _scaling_report import page
 from _synthetic import N_GENES
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import scaling
 import torch
-from _scaling_report import N_STEPS, TOTAL, draw, growth_exponent, page, wide, with_growth
+from _scaling_figure import draw
+from _scaling_report import N_STEPS, TOTAL, growth_exponent, page, wide, with_growth
 from scipy import sparse
 
 import scdart
@@ -143,12 +144,14 @@ def test_page_tells_loading_backed_memory_and_the_largest_run():
     backed = pd.concat([results[:1].assign(task="backed", cells=n, stage="step", gib=n / 100) for n in (100, 300)])
     components = results[:1].assign(task="components", cells=7_000, stage="coordinates", seconds=12.5, wall=13.5)
     stored = results.query("cells == 120 and task == 'scdart'").assign(task="stored", gib=0.5)
-    done = components.assign(task="results", cells=9_000, stage="foscttm")
+    done = components.assign(task="results", cells=9_000, stage="metrics.foscttm")
+    done = pd.concat([done, done.assign(stage="tl.smooth", seconds=0.1), done.assign(cells=900, seconds=3.0)])
     text = page(pd.concat([results, largest, minibatch, backed, components, stored, done]), 400, {}, "", "")
     assert {"| 120 cells, 400 peaks, from a file", "| 120 cells, 400 peaks, in memory"} <= {
         line.rpartition("|")[0][: line.find("|", 1)].strip() for line in text.splitlines() if line.startswith("| 120 c")
     }
-    assert "| 9,000 cells, foscttm | 12.5" in text
+    assert re.search(r"\| `metrics.foscttm` +\| 3 +\| 12\.5", text)
+    assert "Under 2 s: `tl.smooth`." in text
     assert "## 240 cells, 800 peaks" in text
     assert "5.0%" in text
     assert "grows by 2.00 GiB" in text
