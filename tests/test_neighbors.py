@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,16 @@ def test_nearest_of_another_cloud(clouds, algorithm):
     np.testing.assert_array_equal(found.indices, np.argsort(expected, axis=1)[:, :7])
     assert found.distances.dtype == np.float64
     np.testing.assert_allclose(found.distances, np.sort(expected, axis=1)[:, :7], rtol=1e-5)
+
+
+def test_coordinates_of_two_types_are_compared_block_by_block(clouds):
+    query, reference = (np.tile(cloud, (200, 1)) for cloud in clouds)
+    tracemalloc.start()
+    found = nearest(query.astype(np.float32), reference, n_neighbors=7)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < query.shape[0] * reference.shape[0] * 8 / 10
+    np.testing.assert_allclose(found.distances, nearest(query, reference, n_neighbors=7).distances, atol=1e-6)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
