@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Genes that are tested for change along the trajectory, and cells that come later.
 N_TESTED, N_NEW = 200, 10_000
 N_MOTIFS, MOTIF_SHARE = 100, 0.05
+#: Metrics whose definitions compare all cells with all, and most cells that they are asked of.
+QUADRATIC, MAX_QUADRATIC = ("alignment_score", "branch_alignment", "silhouette_label", "silhouette_batch"), 20_000
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 1, "max_steps": 20}
 
 
@@ -39,6 +41,8 @@ def measure_results(n_cells: int, n_peaks: int, n_genes: int) -> dict[str, dict[
     with tempfile.TemporaryDirectory() as folder:
         for functions in (_of_latent, _of_model):
             for name, function in functions(mdata, n_genes, Path(folder)).items():
+                if n_cells > MAX_QUADRATIC and name.removeprefix("metrics.") in QUADRATIC:
+                    continue
                 with stages(name):
                     function()
                 mpl.pyplot.close("all")
