@@ -25,6 +25,20 @@ def test_alignment_score_equals_the_dense_definition(rng, k):
     assert alignment_score(z_rna, z_atac, k=k) == pytest.approx(dense_alignment(z_rna, z_atac, k), abs=1e-12)
 
 
+def test_tied_neighbours_count_by_expectation(rng):
+    z = rng.integers(4, size=(400, 3)).astype(float)  # on a grid, where many are equally far
+    modality, k = np.repeat([0, 1], 200), 20
+    d = cdist(z, z, "sqeuclidean")
+    np.fill_diagonal(d, np.inf)
+    n_same = []
+    for i, row in enumerate(d):
+        radius, same = np.sort(row)[k - 1], modality == modality[i]
+        closer, tied = row < radius, row == radius
+        n_same.append((closer & same).sum() + (k - closer.sum()) * same[tied].mean())
+    expected = 1 - (np.mean(n_same) - k / 2) / (k / 2)
+    assert alignment_score(z[:200], z[200:], k=k) == pytest.approx(expected, abs=1e-12)
+
+
 def test_alignment_score_of_known_cases(rng):
     z_rna, z_atac = rng.normal(size=(2, 500, 4))
     assert alignment_score(z_rna, z_atac) == pytest.approx(1, abs=0.03)

@@ -19,6 +19,9 @@ from ._scib import import_scib
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+#: Most neighbours that are searched for: more are counted among the distances of all cells.
+_MAX_SEARCHED = 200
+
 
 @fill_in_docs
 def alignment_score(
@@ -212,11 +215,25 @@ def neighbors_of_same_label(z: NDArray, labels: NDArray, k: int) -> NDArray[np.f
 
     Where cells are as near as the furthest of them, by expectation over their random order.
     """
-    n_same = np.empty(len(z))
-    for rows, distance in squared_distance_blocks(z, z):
-        np.fill_diagonal(distance[:, rows], np.inf)
+    if k > _MAX_SEARCHED or k + 1 >= len(z):
+        return _by_all_distances(z, labels, k, np.arange(len(z)))
+    found = nearest(z, n_neighbors=k + 1, algorithm="auto")
+    n_same = (labels[found.indices[:, :k]] == labels[:, None]).sum(axis=1).astype(float)
+    # A search knows neither how many cells are tied nor, to the last bit, whether they are.
+    tied = np.flatnonzero(found.distances[:, k] <= found.distances[:, k - 1] * (1 + 1e-6))
+    n_same[tied] = _by_all_distances(z, labels, k, tied)
+    return n_same
+
+
+def _by_all_distances(z: NDArray, labels: NDArray, k: int, cells: NDArray[np.intp]) -> NDArray[np.float64]:
+    n_same = np.empty(len(cells))
+    if not len(cells):
+        return n_same
+    for rows, distance in squared_distance_blocks(z[cells], z):
+        own = cells[rows]
+        distance[np.arange(len(own)), own] = np.inf
         radius = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
-        same = labels[rows, None] == labels
+        same = labels[own, None] == labels
         closer, tied = distance < radius, distance == radius
         share = (tied & same).sum(axis=1) / tied.sum(axis=1)
         n_same[rows] = (closer & same).sum(axis=1) + (k - closer.sum(axis=1)) * share
