@@ -254,8 +254,8 @@ def _results(results: pd.DataFrame) -> str:
     return f"""## What is done with the result
 
 With a latent space that is made up, cells of each modality, {measured["peaks"].max():,} peaks; 200 genes are tested for
-change, and 10,000 cells come later. Metrics whose definitions compare all cells with all are measured on the fewer
-cells only.
+change, and 10,000 cells come later. Metrics with an empty cell compare all cells with all, and were measured on the
+fewer cells only.
 
 {_table(rows).replace("nan", "   ")}
 {under}"""
