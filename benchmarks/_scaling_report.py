@@ -42,9 +42,16 @@ def wide(
     return values
 
 
+def digits(value: float) -> str:
+    """Write a number with three digits, or all of those before the point; what was not measured stays empty."""
+    if np.isnan(value):
+        return ""
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"
+
+
 def shown(values: pd.DataFrame) -> pd.DataFrame:
     """Numbers as text, three digits of each."""
-    text = values.map(lambda value: f"{value:.3g}")
+    text = values.map(digits)
     text.index = pd.Index([f"{size:,}" for size in values.index], name=values.index.name)
     return text
 
@@ -113,7 +120,7 @@ Peak memory in GiB:
     others = ours[(ours["peaks"] != usual_peaks) & (ours["cells"] != n_cells)]
     for (cells, peaks), one in others.groupby(["cells", "peaks"]):
         both = pd.concat({"CPU seconds": wide(one, "cells").iloc[0], "GiB": wide(one, "cells", "gib").iloc[0]}, axis=1)
-        values = both.T.map(lambda value: "" if np.isnan(value) else f"{value:.3g}")
+        values = both.T.map(digits)
         parts.append(f"## {cells:,} cells, {peaks:,} peaks\n\n{values.to_markdown(disable_numparse=True)}\n")
     parts += [_batches(results), _loading(ours), _backed(results), _stored(results)]
     parts += [_components(results), _results(results), _comparison(results)]
@@ -135,9 +142,9 @@ def _batches(results: pd.DataFrame) -> str:
         gib = {name: measured["gib"].max() for name, measured in tasks.items()}
         for name, values in seconds.items():
             rows[f"{n_cells:,} cells, {n_peaks:,} peaks, {name}"] = {
-                **{stage: "" if np.isnan(value) else f"{value:.3g}" for stage, value in values.items()},
+                **{stage: digits(value) for stage, value in values.items()},
                 "times the seconds": f"{values[TOTAL] / seconds['without'][TOTAL]:.2f}",
-                "peak memory, GiB": f"{gib[name]:.3g}",
+                "peak memory, GiB": digits(gib[name]),
                 "times the memory": f"{gib[name] / gib['without']:.2f}",
             }
     if not rows:
@@ -158,8 +165,8 @@ def _loading(ours: pd.DataFrame) -> str:
         return ""
     rows = {
         f"{n_cells:,} cells, {n_peaks:,} peaks": {
-            "minibatch, ms": f"{1e3 * one['minibatch']:.3g}",
-            "step, ms": f"{1e3 * one['step']:.3g}",
+            "minibatch, ms": digits(1e3 * one["minibatch"]),
+            "step, ms": digits(1e3 * one["step"]),
             "share": f"{one['minibatch'] / one['step']:.1%}",
         }
         for (n_cells, n_peaks), one in times.dropna(subset="minibatch").iterrows()
@@ -181,7 +188,7 @@ def _backed(results: pd.DataFrame) -> str:
     stages = ["opened", "set-up", "step", "embedding"]
     rows = {
         f"{n:,}": {f"{stage}, GiB": f"{memory[stage][n]:.2f}" for stage in stages if stage in memory}
-        | {"step, s": f"{seconds['step'][n]:.3g}"}
+        | {"step, s": digits(seconds["step"][n])}
         for n in memory.index
     }
     growth = ""
@@ -206,9 +213,9 @@ def _stored(results: pd.DataFrame) -> str:
             if len(measured) and (name == "from a file" or open_share(n_peaks) == OPEN_SHARE):
                 seconds, wall = (wide(measured, "cells", column, stages).iloc[0] for column in ("seconds", "wall"))
                 rows[f"{n_cells:,} cells, {n_peaks:,} peaks, {name}"] = {
-                    **{stage: f"{value:.3g}" for stage, value in seconds.items()},
-                    "the same on the wall, min": "" if np.isnan(wall[TOTAL]) else f"{wall[TOTAL] / 60:.3g}",
-                    "peak memory, GiB": f"{measured[measured['stage'].isin(stages)]['gib'].max():.3g}",
+                    **{stage: digits(value) for stage, value in seconds.items()},
+                    "the same on the wall, min": digits(wall[TOTAL] / 60),
+                    "peak memory, GiB": digits(measured[measured["stage"].isin(stages)]["gib"].max()),
                 }
     if not rows:
         return ""
@@ -243,9 +250,9 @@ def _results(results: pd.DataFrame) -> str:
     long = by_size["seconds"].max(axis=1) >= MOMENT
     rows = {
         f"`{name}`": {
-            **{f"{n:,} cells, CPU seconds": f"{value:.3g}" for n, value in one["seconds"].items()},
-            "on the wall, s": f"{one['wall'][most]:.3g}",
-            "peak memory, GiB": f"{one['gib'][most]:.3g}",
+            **{f"{n:,} cells, CPU seconds": digits(value) for n, value in one["seconds"].items()},
+            "on the wall, s": digits(one["wall"][most]),
+            "peak memory, GiB": digits(one["gib"][most]),
         }
         for name, one in by_size[long].iterrows()
     }
@@ -257,16 +264,16 @@ With a latent space that is made up, cells of each modality, {measured["peaks"].
 change, and 10,000 cells come later. Metrics with an empty cell compare all cells with all, and were measured on the
 fewer cells only.
 
-{_table(rows).replace("nan", "   ")}
+{_table(rows)}
 {under}"""
 
 
 def _by_stage(measured: pd.DataFrame) -> dict[str, dict[str, str]]:
     return {
         f"{n:,} cells, {stage}": {
-            "CPU seconds": f"{one['seconds']:.3g}",
-            "on the wall, s": f"{one['wall']:.3g}",
-            "peak memory, GiB": f"{one['gib']:.3g}",
+            "CPU seconds": digits(one["seconds"]),
+            "on the wall, s": digits(one["wall"]),
+            "peak memory, GiB": digits(one["gib"]),
         }
         for (n, stage), one in measured.set_index(["cells", "stage"]).iterrows()
     }
@@ -301,8 +308,8 @@ def _comparison(results: pd.DataFrame) -> str:
         same = results[results["stage"] == SAME].set_index("cells")
         rows = {
             f"{n:,}": {
-                "dense distances, s": f"{seconds:.3g}",
-                "coordinates, s": f"{same['seconds'][n]:.3g}",
+                "dense distances, s": digits(seconds),
+                "coordinates, s": digits(same["seconds"][n]),
                 "times faster": f"{seconds / same['seconds'][n]:.0f}",
                 "error of the distances": f"{same['error'][n]:.1e}",
             }
@@ -321,8 +328,8 @@ relative, in Frobenius norm.{grown}
         ours = median_seconds(results, "scdart", STEP, "peaks")
         rows = {
             f"{n:,}": {
-                "published, s": f"{seconds:.3g}",
-                "scdart, s": f"{ours[n]:.3g}" if n in ours else "",
+                "published, s": digits(seconds),
+                "scdart, s": digits(ours[n]) if n in ours else "",
                 "times faster": f"{seconds / ours[n]:.0f}" if n in ours else "",
                 "published, GiB": f"{_gib(results, n):.1f}",
             }
@@ -352,9 +359,9 @@ def _end_to_end(results: pd.DataFrame, distances: pd.Series, steps: pd.Series) -
         published = dense + N_REFERENCE_STEPS * steps[n_peaks]
         total = wide(one, "cells")[TOTAL].iloc[0]
         rows[f"{n_cells:,} cells, {n_peaks:,} peaks"] = {
-            "published, h": f"{published / 3600:.3g}",
-            "of it distances, h": f"{dense / 3600:.3g}",
-            "scdart, min": f"{total / 60:.3g}",
+            "published, h": digits(published / 3600),
+            "of it distances, h": digits(dense / 3600),
+            "scdart, min": digits(total / 60),
             "times faster": f"{published / total:.0f}",
         }
     if not rows:
