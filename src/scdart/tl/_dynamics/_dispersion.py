@@ -90,7 +90,7 @@ class _Slope:
         dispersion = np.exp(log_dispersion)
         size, scaled = 1 / dispersion, dispersion * self._rate
         weight = self._rate / (1 + scaled)
-        terms = _digamma_difference(self._counts, size[self._column])
+        terms = _digamma_difference(self._counts, size, self._column)
         likelihood = size * (np.log1p(scaled).sum(axis=0) - np.bincount(self._column, terms, len(size)))
         likelihood += (self._y / (1 + scaled)).sum(axis=0) - weight.sum(axis=0)
         information = self._information_of(weight)
@@ -100,12 +100,24 @@ class _Slope:
         return slope
 
 
-def _digamma_difference(counts: Array, size: Array) -> Array:
-    """Compute ``digamma(counts + size) - digamma(size)``, which cancels where sizes are large, by Stirling's series."""
-    total = counts + size
-    product = size * total
-    series = np.log1p(counts / size) + counts / (2 * product) + counts * (size + total) / (12 * product**2)
-    difference: Array = np.where(size > _LARGE_SIZE, series, digamma(total) - digamma(size))
+def _digamma_difference(counts: Array, size: Array, column: NDArray[np.intp]) -> Array:
+    """Compute ``digamma(counts + size) - digamma(size)``, by Stirling's series where sizes are large and it cancels.
+
+    Parameters
+    ----------
+    counts
+        Shape (n,).
+    size
+        Of each feature, (n_features,).
+    column
+        Feature of each count, (n,).
+    """
+    total = counts + size[column]
+    difference: Array = digamma(total) - digamma(size)[column]
+    large = np.flatnonzero(size[column] > _LARGE_SIZE)
+    if len(large):
+        y, s, t = counts[large], size[column[large]], total[large]
+        difference[large] = np.log1p(y / s) + y / (2 * s * t) + y * (s + t) / (12 * (s * t) ** 2)
     return difference
 
 
