@@ -109,7 +109,7 @@ def maxfuse(train: MuData, cells: MuData, seed: int) -> Embedding:
     )
     fusor.find_initial_pivots(0.7, 0.7, svd_components1=20, svd_components2=20)
     # Their 200 components are more than a batch of small data has metacells, which are a quarter of the cells.
-    n_components = min(200, *(cells[mod].n_obs // 5 for mod in MODS))
+    n_components = min(200, cells["rna"].n_obs // 5)
     fusor.refine_pivots(0.7, 0.7, svd_components1=n_components, svd_components2=None, cca_components=20, n_iters=8)
     fusor.filter_bad_matches(target="pivot", filter_prop=0.4)
     fusor.propagate(0.7, 0.7, svd_components1=30, svd_components2=None)
