@@ -193,8 +193,9 @@ def _backed(results: pd.DataFrame) -> str:
     }
     growth = ""
     if len(memory) > 1:
-        added = memory.loc[memory.index.max(), "step"] - memory.loc[memory.index.min(), "step"]
-        growth = f" From the fewest to the most cells, memory of training grows by {added:.2f} GiB."
+        added = memory.loc[memory.index.max()] - memory.loc[memory.index.min()]
+        growth = f" From the fewest to the most cells, memory of training grows by {added['step']:.2f} GiB"
+        growth += f", of which {added['opened']:.2f} are there once the file is open." if "opened" in added else "."
     return f"""## Counts on disk
 
 Peak memory at {backed["peaks"].max():,} peaks, counts in a file that is opened with `backed="r"`. Coordinates and

@@ -49,8 +49,8 @@ class Grid:
     largest: tuple[int, int] = (100_000, 100_000)
     #: Cells in two batches of each modality, at `peaks[1]` peaks, which the same cells without are compared with.
     batched_cells: tuple[int, ...] = (10_000, 100_000)
-    #: Cells whose counts stay on disk, at `peaks[1]` peaks.
-    backed_cells: tuple[int, ...] = (20_000, 60_000)
+    #: Cells whose counts stay on disk, at `peaks[1]` peaks; fewer have so little that they are read as a whole.
+    backed_cells: tuple[int, ...] = (80_000, 160_000)
     #: Cells whose components are there already, with as few features as anchors can do with.
     component_cells: tuple[int, ...] = (100_000, 1_000_000)
     #: Cells and peaks of the whole way from a file.
