@@ -122,7 +122,7 @@ def _digamma_difference(counts: Array, size: Array, column: NDArray[np.intp]) ->
 
 
 def _by_moments(y: Array, offset: Array) -> Array:
-    """Estimate dispersions around a constant rate, which is where the search starts."""
+    """Estimate dispersions around a constant rate, with which the curve is fitted first."""
     size = np.exp(offset)
     rate = y.sum(axis=0) / size.sum() * size[:, None]
     excess = ((y - rate) ** 2 - y).sum(axis=0)
