@@ -269,8 +269,12 @@ fewer cells only.
 {under}"""
 
 
-def _by_stage(measured: pd.DataFrame) -> dict[str, dict[str, str]]:
-    return {
+def _components(results: pd.DataFrame) -> str:
+    """Coordinates without counts, and anchors of few features."""
+    measured = results[results["task"] == "components"]
+    if measured.empty:
+        return ""
+    rows = {
         f"{n:,} cells, {stage}": {
             "CPU seconds": digits(one["seconds"]),
             "on the wall, s": digits(one["wall"]),
@@ -278,20 +282,13 @@ def _by_stage(measured: pd.DataFrame) -> dict[str, dict[str, str]]:
         }
         for (n, stage), one in measured.set_index(["cells", "stage"]).iterrows()
     }
-
-
-def _components(results: pd.DataFrame) -> str:
-    """Coordinates without counts, and anchors of few features."""
-    measured = results[results["task"] == "components"]
-    if measured.empty:
-        return ""
     features = f"{measured['genes'].max():,} genes and {measured['peaks'].max():,} peaks"
     return f"""## From given components
 
 `diffusion_coordinates` from 30 components of each modality, given by `use_rep`, and `anchors` from the counts of
 {features}:
 
-{_table(_by_stage(measured))}
+{_table(rows)}
 """
 
 
